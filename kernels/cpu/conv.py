@@ -1,0 +1,206 @@
+"""The three convolution passes, in blocks of images that stay in cache, a share a thread.
+
+A pass is a list of pieces.  A piece pairs the windows of a source array with a sub-grid of pixels
+of a target array; between them stands a matrix cut out of the kernel:
+
+    target[grid] = columns(source, windows) @ matrix          conv2d, conv2d_adjoint
+    d matrix     = columns(source, windows)^T @ target[grid]  conv2d_dkernel
+
+conv2d is one piece: all taps, all pixels.  conv2d_adjoint has one piece for each phase of the
+stride (geometry.phases): pixels of one residue read the same taps, so the result is written once,
+without a scatter.  The gradient of the kernel may use either list, since both describe the same
+pairs of pixels: it gathers the side with fewer channels.
+
+A convolution with few output channels is dearest in its windows, and turns round: product first,
+then one shifted add for each tap (`scatter`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..geometry import Geometry, Windows, phases, windows
+from . import plan, pool, threads
+from .windows import columns
+
+Grid = tuple[slice, slice]
+
+
+class Piece(NamedTuple):
+    """rows, cols: the windows of the source; grid: pixels of the target; taps: of the kernel."""
+
+    rows: Windows
+    cols: Windows
+    grid: Grid
+    taps: Grid
+
+
+def whole(geo: Geometry) -> list[Piece]:
+    """conv2d: every window of the big side, every pixel of the small side, every tap."""
+    everything = (slice(None), slice(None))
+    return [Piece(windows(geo.rows), windows(geo.cols), everything, everything)]
+
+
+def by_phase(geo: Geometry) -> list[Piece]:
+    """conv2d_adjoint: for each phase, windows of the small side and pixels of the big side."""
+    (_, _, _, sh, _), (_, _, _, sw, _) = geo
+    return [
+        Piece(
+            r.windows,
+            c.windows,
+            grid=(slice(r.first, None, sh), slice(c.first, None, sw)),
+            taps=(slice(r.tap, None, sh), slice(c.tap, None, sw)),
+        )
+        for r in phases(geo.rows)
+        for c in phases(geo.cols)
+    ]
+
+
+def conv2d(x: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarray:
+    """(N, H, W, C), (KH, KW, C, OC) -> (N, OH, OW, OC)."""
+    KH, KW, C, OC = kernel.shape
+    shape = plan.Shape(C, OC, geo)
+    if plan.forward(shape) == "scatter":
+        turned = Geometry(geo.rows.flipped(), geo.cols.flipped())
+        return scatter(x, kernel[::-1, ::-1].transpose(0, 1, 3, 2), turned)
+    y = pool.empty((len(x), geo.rows.out, geo.cols.out, OC), x.dtype)
+    _apply(x, [(p, kernel.reshape(KH * KW * C, OC)) for p in whole(geo)], y, shape)
+    return y
+
+
+def conv2d_adjoint(y: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarray:
+    """(N, OH, OW, OC), (KH, KW, C, OC) -> (N, H, W, C)."""
+    C, OC = kernel.shape[2:]
+    shape = plan.Shape(C, OC, geo)
+    if plan.adjoint(shape) == "scatter":
+        return scatter(y, kernel, geo)
+    x = pool.empty((len(y), geo.rows.size, geo.cols.size, C), y.dtype)
+    _apply(y, [(p, _phase_matrix(kernel, p)) for p in by_phase(geo)], x, shape)
+    return x
+
+
+def conv2d_dkernel(x: np.ndarray, dy: np.ndarray, geo: Geometry) -> np.ndarray:
+    """(N, H, W, C), (N, OH, OW, OC) -> (KH, KW, C, OC)."""
+    C, OC, KH, KW = x.shape[-1], dy.shape[-1], geo.rows.kernel, geo.cols.kernel
+    shape = plan.Shape(C, OC, geo)
+    if plan.dkernel(shape) == "big":
+        (matrix,) = _pair(x, whole(geo), dy, shape)
+        return matrix.reshape(KH, KW, C, OC)
+    pieces = by_phase(geo)
+    dkernel = np.zeros((KH, KW, C, OC), x.dtype)
+    for piece, matrix in zip(pieces, _pair(dy, pieces, x, shape), strict=True):
+        taps = matrix.reshape(piece.rows.taps, piece.cols.taps, OC, C)[::-1, ::-1]
+        dkernel[piece.taps] = taps.transpose(0, 1, 3, 2)  # (taps, taps, C, OC)
+    return dkernel
+
+
+def _phase_matrix(kernel: np.ndarray, piece: Piece) -> np.ndarray:
+    """The phase's taps in reverse order: (KH, KW, C, OC) -> (taps*taps*OC, C)."""
+    taps = kernel[piece.taps][::-1, ::-1].transpose(0, 1, 3, 2)  # (taps, taps, OC, C)
+    return np.ascontiguousarray(taps).reshape(-1, kernel.shape[2])
+
+
+def _apply(
+    source: np.ndarray, pieces: list[tuple[Piece, np.ndarray]], target: np.ndarray,
+    shape: plan.Shape,
+) -> None:  # fmt: skip
+    """target[grid] = columns(source, windows) @ matrix, for every piece."""
+    height = max(p.rows.count for p, _ in pieces)
+    width = max(p.cols.count for p, _ in pieces)
+    depth = max(len(matrix) for _, matrix in pieces)
+
+    def share(first: int, last: int) -> None:
+        for n in plan_blocks(first, last, plan.images_per_block(height * width, depth)):
+            for piece, matrix in pieces:
+                for r in plan_blocks(0, piece.rows.count, _rows(piece, depth)):
+                    _product(
+                        columns(source[n], piece.rows.part(r.start, r.stop), piece.cols),
+                        matrix,
+                        target[(n, *piece.grid)][:, r],
+                    )
+
+    pixels = len(source) * shape.geo.rows.out * shape.geo.cols.out
+    threads.run(share, len(source), plan.seconds(shape, pixels))
+
+
+def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """out[n, h, w, c] = a @ b, straight into place where the pixels of `out` are contiguous."""
+    if not b.size:
+        out[...] = 0  # a phase that no tap reaches
+    elif out.flags.c_contiguous:
+        np.matmul(a, b, out=out.reshape(len(a), -1))
+    else:
+        product = pool.empty(out.shape, out.dtype)
+        np.matmul(a, b, out=product.reshape(len(a), -1))
+        out[...] = product
+
+
+def _pair(
+    source: np.ndarray, pieces: list[Piece], target: np.ndarray, shape: plan.Shape
+) -> list[np.ndarray]:
+    """[columns(source, windows)^T @ target[grid] for every piece], summed in a fixed order."""
+    width = target.shape[-1]
+    depth = max(p.rows.taps * p.cols.taps for p in pieces) * source.shape[-1]
+    pixels = max(p.rows.count * p.cols.count for p in pieces)
+
+    def share(first: int, last: int) -> list[np.ndarray]:
+        sums = [
+            np.zeros((p.rows.taps * p.cols.taps * source.shape[-1], width), target.dtype)
+            for p in pieces
+        ]
+        for n in plan_blocks(first, last, plan.images_per_block(pixels, depth)):
+            for piece, total in zip(pieces, sums, strict=True):
+                for r in plan_blocks(0, piece.rows.count, _rows(piece, depth)):
+                    a = columns(source[n], piece.rows.part(r.start, r.stop), piece.cols)
+                    total += a.T @ target[(n, *piece.grid)][:, r].reshape(len(a), width)
+        return sums
+
+    work = plan.seconds(shape, len(source) * shape.geo.rows.out * shape.geo.cols.out)
+    parts = threads.run(share, len(source), work)
+    for part in parts[1:]:
+        for total, more in zip(parts[0], part, strict=True):
+            total += more
+    return parts[0]
+
+
+def scatter(y: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarray:
+    """conv2d_adjoint for few channels C: x[s*o + t - before] += y[o] K[t]^T, tap by tap.
+
+    The product is made with the pixels last, (KH*KW*C, OC) @ (OC, pixels), so that the adds run
+    along rows of pixels.
+    """
+    KH, KW, C, OC = kernel.shape
+    (rows, cols), N = geo, len(y)
+    matrix = np.ascontiguousarray(kernel).reshape(KH * KW * C, OC)
+    height = max(rows.before + rows.size, (rows.out - 1) * rows.stride + KH)
+    width = max(cols.before + cols.size, (cols.out - 1) * cols.stride + KW)
+    x = pool.empty((N, rows.size, cols.size, C), y.dtype)
+
+    def share(first: int, last: int) -> None:
+        size = plan.images_per_block(rows.out * cols.out, KH * KW * C)
+        for n in plan_blocks(first, last, size):
+            taps = matrix @ y[n].reshape(-1, OC).T
+            taps = taps.reshape(KH, KW, C, n.stop - n.start, rows.out, cols.out)
+            image = pool.zeros((C, n.stop - n.start, height, width), y.dtype)
+            for i in range(KH):
+                down = slice(i, i + (rows.out - 1) * rows.stride + 1, rows.stride)
+                for j in range(KW):
+                    right = slice(j, j + (cols.out - 1) * cols.stride + 1, cols.stride)
+                    image[:, :, down, right] += taps[i, j]
+            image = image[:, :, rows.before :, cols.before :][:, :, : rows.size, : cols.size]
+            x[n] = image.transpose(1, 2, 3, 0)  # (C, N, H, W) -> (N, H, W, C)
+
+    work = plan.seconds(plan.Shape(C, OC, geo), N * rows.out * cols.out)
+    threads.run(share, N, work)
+    return x
+
+
+def plan_blocks(first: int, last: int, size: int) -> list[slice]:
+    """The range first:last in blocks of at most `size`."""
+    return [slice(k, min(k + size, last)) for k in range(first, last, size)]
+
+
+def _rows(piece: Piece, depth: int) -> int:
+    return plan.rows_per_block(piece.rows.count, piece.cols.count, depth)

@@ -1,0 +1,157 @@
+"""Elementwise work in blocks that stay in cache, over threads.
+
+`each` hands matching blocks of its arrays to a function that works in place with a scratch block,
+so that an expression of several operations goes through memory once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from . import pool, threads
+
+BLOCK = 1 << 17  # elements: large enough that threads do not wait for the interpreter
+ELEMENT = 1e-9  # seconds for an element, for deciding whether threads pay
+
+
+def each(function: Callable[..., None], *arrays: np.ndarray) -> None:
+    """function(*blocks) for matching blocks along the first axis of all the arrays."""
+    rows, size = len(arrays[0]), arrays[0].size
+    step = max(1, BLOCK * rows // max(size, 1))
+
+    def share(first: int, last: int) -> None:
+        for k in range(first, last, step):
+            function(*(a[k : min(k + step, last)] for a in arrays))
+
+    threads.run(share, rows, size * ELEMENT)
+
+
+def flat(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The arrays as vectors if that takes no copy (any block size fits then), else as they are."""
+    if all(a.flags.c_contiguous for a in arrays):
+        return tuple(a.reshape(-1) for a in arrays)
+    return arrays
+
+
+def _new(like: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    return pool.empty(like.shape, like.dtype) if out is None else out
+
+
+def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Elementwise product of arrays of one shape."""
+    out = pool.empty(a.shape, np.result_type(a, b))
+    each(lambda a, b, out: np.multiply(a, b, out=out), *flat(a, b, out))
+    return out
+
+
+def add_bias(y: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """y += bias along the last axis, in place."""
+    if y.shape[-1] == 1:
+        each(lambda y: np.add(y, bias[0], out=y), *flat(y))
+    else:
+        each(lambda y: np.add(y, bias, out=y), y.reshape(-1, y.shape[-1]))
+    return y
+
+
+def leaky_relu(x: np.ndarray, slope: float, out: np.ndarray | None = None) -> np.ndarray:
+    """max(x, slope*x), which is the leaky ReLU for 0 <= slope <= 1.
+
+    NumPy orders complex numbers by their real parts first, so the same line serves them.
+    """
+    out = _new(x, out)
+
+    def block(x: np.ndarray, out: np.ndarray) -> None:
+        np.maximum(x, x * slope, out=out)
+
+    each(block, *flat(x, out))
+    return out
+
+
+def leaky_relu_backward(
+    dy: np.ndarray, y: np.ndarray, slope: float, out: np.ndarray | None = None
+) -> np.ndarray:
+    """dy times 1 where y > 0, times slope elsewhere."""
+    out = _new(dy, out)
+
+    def block(dy: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+        factor = (y.real > 0).astype(y.real.dtype)
+        factor *= 1 - slope
+        factor += slope
+        np.multiply(dy, factor, out=out)
+
+    each(block, *flat(dy, y, out))
+    return out
+
+
+def tanh(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """The hyperbolic tangent."""
+    out = _new(x, out)
+    each(lambda x, out: np.tanh(x, out=out), *flat(x, out))
+    return out
+
+
+def tanh_backward(dy: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """dy * (1 - y^2)."""
+    out = _new(dy, out)
+
+    def block(dy: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+        slope = y * y
+        np.subtract(1, slope, out=slope)
+        np.multiply(dy, slope, out=out)
+
+    each(block, *flat(dy, y, out))
+    return out
+
+
+def sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """1/(1 + e^-x); where e^-x overflows to infinity the result is 0, as it should be."""
+    out = _new(x, out)
+
+    def block(x: np.ndarray, out: np.ndarray) -> None:
+        with np.errstate(over="ignore"):
+            np.negative(x, out=out)
+            np.exp(out, out=out)
+            out += 1
+            np.divide(1, out, out=out)
+
+    each(block, *flat(x, out))
+    return out
+
+
+def sigmoid_backward(dy: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """dy * y * (1 - y)."""
+    out = _new(dy, out)
+
+    def block(dy: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+        slope = 1 - y
+        slope *= y
+        np.multiply(dy, slope, out=out)
+
+    each(block, *flat(dy, y, out))
+    return out
+
+
+def adam(
+    p: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray, rate: float,
+    betas: tuple[float, float], root: float, epsilon: float,
+) -> None:  # fmt: skip
+    """In place: m, v <- moments of g;  p -= rate * m / (sqrt(v)*root + epsilon)."""
+
+    def block(p: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray) -> None:
+        t = g - m
+        t *= 1 - betas[0]
+        m += t
+        np.multiply(g, g, out=t)
+        t -= v
+        t *= 1 - betas[1]
+        v += t
+        np.sqrt(v, out=t)
+        t *= root
+        t += epsilon
+        np.divide(m, t, out=t)
+        t *= rate
+        p -= t
+
+    each(block, *flat(p, g, m, v))

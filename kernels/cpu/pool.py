@@ -1,0 +1,88 @@
+"""Large arrays from a pool: memory that is handed back when the last view of it dies.
+
+A fresh 32 MB array costs four times a reused one (the system clears its pages).  `empty` gives an
+array whose memory belongs to a lease; every view of the array keeps the lease alive, and the
+lease's end puts the memory back on the shelf.  So no caller ever has to hand anything back, and
+no array can change under somebody who still holds it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+SMALL = 1 << 16  # bytes; below this the allocator is quick enough
+LIMIT = 1 << 30  # bytes kept on the shelf at most
+
+_shelf: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> blocks, oldest size first
+_shelved = 0
+_lock = threading.RLock()  # a lease may end inside `empty`, while this thread holds the lock
+
+
+class _Lease:
+    """Owner of one block while arrays made of it are alive."""
+
+    def __init__(self, block: np.ndarray) -> None:
+        self.block = block
+        self.__array_interface__ = block.__array_interface__
+
+    def __del__(self) -> None:
+        _return(self.block)
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An uninitialised C-contiguous array."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if size < SMALL:
+        return np.empty(shape, dtype)
+    return np.asarray(_Lease(_take(size))).view(dtype).reshape(shape)
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """A C-contiguous array of zeros."""
+    array = empty(shape, dtype)
+    array.fill(0)
+    return array
+
+
+def clear() -> None:
+    """Give the memory on the shelf back to the system."""
+    global _shelved
+    with _lock:
+        _shelf.clear()
+        _shelved = 0
+
+
+def shelved() -> int:
+    """Bytes on the shelf, ready for reuse."""
+    return _shelved
+
+
+def _take(size: int) -> np.ndarray:
+    global _shelved
+    with _lock:
+        blocks = _shelf.get(size)
+        if blocks:
+            _shelved -= size
+            _shelf.move_to_end(size)
+            return blocks.pop()
+    return np.empty(size, np.uint8)
+
+
+def _return(block: np.ndarray) -> None:
+    global _shelved
+    with _lock:
+        _shelf.setdefault(block.nbytes, []).append(block)
+        _shelf.move_to_end(block.nbytes)
+        _shelved += block.nbytes
+        while _shelved > LIMIT:
+            size, blocks = next(iter(_shelf.items()))
+            if blocks:
+                blocks.pop()
+                _shelved -= size
+            if not blocks:
+                del _shelf[size]

@@ -1,0 +1,93 @@
+"""Pooling and nearest upsampling: a few passes over strided views, tap by tap, over threads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import reference
+from ..geometry import Geometry, windows
+from . import pool, threads
+from .elementwise import ELEMENT
+from .windows import window_view
+
+average_pool2d = reference.average_pool2d
+average_pool2d_adjoint = reference.average_pool2d_adjoint
+
+
+def _tiles(geo: Geometry) -> bool:
+    """Windows that neither overlap nor leave the image: pixels belong to one window at most."""
+    return all(
+        a.stride >= a.kernel and a.before == 0 and (a.out - 1) * a.stride + a.kernel <= a.size
+        for a in geo
+    )
+
+
+def max_pool2d(x: np.ndarray, geo: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """(N, H, W, C) -> maxima and winning taps (N, OH, OW, C); the first of equal values wins."""
+    if not _tiles(geo):
+        return reference.max_pool2d(x, geo)
+    rows, cols = geo
+    shape = (len(x), rows.out, cols.out, x.shape[-1])
+    y = pool.empty(shape, x.dtype)
+    winner = pool.empty(shape, np.intp)
+
+    def share(first: int, last: int) -> None:
+        for n in range(first, last):
+            taps = window_view(x[n : n + 1], windows(rows), windows(cols))[0]
+            best, who = y[n], winner[n]
+            best[...] = taps[:, :, 0, 0]
+            who[...] = 0
+            for t in range(1, rows.kernel * cols.kernel):
+                value = taps[:, :, t // cols.kernel, t % cols.kernel]  # (OH, OW, C)
+                better = value.real > best.real
+                np.copyto(best, value, where=better)
+                np.copyto(who, t, where=better)
+
+    threads.run(share, len(x), x.size * ELEMENT)
+    return y, winner
+
+
+def max_pool2d_adjoint(dy: np.ndarray, winner: np.ndarray, geo: Geometry) -> np.ndarray:
+    """Each dy goes to the pixel that won: (N, OH, OW, C) -> (N, H, W, C)."""
+    if not _tiles(geo):
+        return reference.max_pool2d_adjoint(dy, winner, geo)
+    rows, cols = geo
+    dx = pool.zeros((len(dy), rows.size, cols.size, dy.shape[-1]), dy.dtype)
+
+    def share(first: int, last: int) -> None:
+        for n in range(first, last):
+            for t in range(rows.kernel * cols.kernel):
+                _, down, right = reference.tap(geo, t // cols.kernel, t % cols.kernel)
+                np.multiply(dy[n], winner[n] == t, out=dx[n, down, right])
+
+    threads.run(share, len(dy), dx.size * ELEMENT)
+    return dx
+
+
+def upsample2d(x: np.ndarray, factor: tuple[int, int]) -> np.ndarray:
+    """Every pixel becomes a block: (N, H, W, C) -> (N, fh*H, fw*W, C)."""
+    (N, H, W, C), (fh, fw) = x.shape, factor
+    y = pool.empty((N, H, fh, W, fw, C), x.dtype)
+
+    def share(first: int, last: int) -> None:
+        y[first:last] = x[first:last, :, None, :, None, :]
+
+    threads.run(share, N, y.size * ELEMENT)
+    return y.reshape(N, H * fh, W * fw, C)
+
+
+def upsample2d_adjoint(dy: np.ndarray, factor: tuple[int, int]) -> np.ndarray:
+    """The sum over each block: (N, fh*H, fw*W, C) -> (N, H, W, C)."""
+    (N, H, W, C), (fh, fw) = dy.shape, factor
+    dx = pool.empty((N, H // fh, W // fw, C), dy.dtype)
+
+    def share(first: int, last: int) -> None:
+        part = dx[first:last]
+        part[...] = dy[first:last, ::fh, ::fw]
+        for i in range(fh):
+            for j in range(fw):
+                if i or j:
+                    part += dy[first:last, i::fh, j::fw]
+
+    threads.run(share, N, dy.size * ELEMENT)
+    return dx

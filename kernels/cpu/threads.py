@@ -1,0 +1,141 @@
+"""A few threads that each take a fixed share of the work, with BLAS held to one thread inside.
+
+Share k of a job always runs the same blocks in the same order, and partial sums are added in the
+order of the shares: the bits of a result depend on the number of threads, never on timing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+T = TypeVar("T")
+
+_workers: list[ThreadPoolExecutor] = []
+_lock = threading.Lock()
+_inside = threading.local()  # set in a thread while it runs a share
+_count: int | None = None
+
+
+def count() -> int:
+    """Threads in use: MINIGAN_THREADS, else OMP_NUM_THREADS, else the cores of this process."""
+    global _count
+    if _count is None:
+        _count = _configured()
+    return _count
+
+
+def _configured() -> int:
+    for name in ("MINIGAN_THREADS", "OMP_NUM_THREADS"):
+        text = os.environ.get(name, "").strip()
+        if text:
+            if not text.isdecimal() or int(text) < 1:
+                raise ValueError(f"{name}={text!r} should be a whole number of threads, 1 or more")
+            return int(text)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def shares(n: int) -> list[tuple[int, int]]:
+    """Split range(n) into one contiguous part a thread, the longer parts first."""
+    parts = max(1, min(count(), n))
+    edges = [n * k // parts for k in range(parts + 1)]
+    return list(zip(edges, edges[1:], strict=False))
+
+
+def run(function: Callable[[int, int], T], n: int, work: float = float("inf")) -> list[T]:
+    """[function(first, last) for each share of range(n)], one share a thread, in order.
+
+    The calling thread takes the first share.  `work` is the estimated time in seconds: a job
+    under 0.2 ms is not worth handing over, and a share does not split again.
+    """
+    if work < 2e-4 or getattr(_inside, "share", False):
+        return [function(0, n)]
+    parts = shares(n)
+    with one_blas_thread():
+        if len(parts) == 1:
+            return [function(*parts[0])]
+        pending = [
+            worker.submit(_share, function, *part)
+            for worker, part in zip(_pool(len(parts) - 1), parts[1:], strict=False)
+        ]
+        try:
+            first = _share(function, *parts[0])
+        finally:
+            for future in pending:  # never return while a share still writes
+                future.exception()
+        return [first, *(future.result() for future in pending)]
+
+
+def _share(function: Callable[[int, int], T], first: int, last: int) -> T:
+    _inside.share = True
+    try:
+        return function(first, last)
+    finally:
+        _inside.share = False
+
+
+def _pool(n: int) -> list[ThreadPoolExecutor]:
+    """n executors of one thread each: a fixed share goes to a fixed thread."""
+    with _lock:
+        while len(_workers) < n:
+            _workers.append(ThreadPoolExecutor(1, thread_name_prefix="minigan"))
+        return _workers[:n]
+
+
+class _Blas:
+    """Holds BLAS to one thread while any region is active, then restores what it found."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.controller: ThreadpoolController | None = None
+        self.depth = 0
+        self.limits: object | None = None
+
+    def enter(self) -> None:
+        with self.lock:
+            self.depth += 1
+            if self.depth == 1:
+                if self.controller is None:  # finding the libraries takes milliseconds: once
+                    self.controller = ThreadpoolController().select(user_api="blas")
+                self.limits = self.controller.limit(limits=1)
+
+    def leave(self) -> None:
+        with self.lock:
+            self.depth -= 1
+            if self.depth == 0 and self.limits is not None:
+                self.limits.restore_original_limits()  # type: ignore[attr-defined]
+                self.limits = None
+
+
+_blas = _Blas()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """BLAS runs single-threaded inside; the user's own setting is restored at the outermost end."""
+    _blas.enter()
+    try:
+        yield
+    finally:
+        _blas.leave()
+
+
+def _after_fork() -> None:
+    """A forked child has none of the parent's threads, and locks in an unknown state."""
+    global _blas, _lock
+    _workers.clear()
+    _lock = threading.Lock()
+    _blas = _Blas()
+    _inside.share = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

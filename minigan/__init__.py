@@ -1,0 +1,141 @@
+"""minigan: neural-network layers and GANs written by hand in NumPy, with every gradient checked.
+
+import minigan as mg
+generator, discriminator = mg.models.digits()
+gan = mg.GAN(generator, discriminator, **mg.recipes.digits)
+"""
+
+from __future__ import annotations
+
+import importlib as _importlib
+import pathlib as _pathlib
+from typing import Any as _Any
+
+__version__ = "0.1.0"
+
+_checkout = _pathlib.Path(__file__).resolve().parent.parent
+if (_checkout / "kernels" / "reference.py").exists():
+    __path__.append(str(_checkout))  # a clone: minigan.kernels is ../kernels
+
+from . import models, recipes  # noqa: E402
+from .backend import asarray, to_numpy, use  # noqa: E402
+from .gan import GAN  # noqa: E402
+from .initializers import (  # noqa: E402
+    GlorotNormal,
+    GlorotUniform,
+    HeNormal,
+    HeUniform,
+    Initializer,
+    Ones,
+    RandomNormal,
+    RandomUniform,
+    TorchUniform,
+    Zeros,
+)
+from .layers import (  # noqa: E402
+    Activation,
+    AveragePooling2D,
+    BatchNorm,
+    Conv1D,
+    Conv1DTranspose,
+    Conv2D,
+    Conv2DTranspose,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    MaxPooling2D,
+    Parallel,
+    ReLU,
+    Reshape,
+    Sigmoid,
+    Softmax,
+    Tanh,
+    UpSampling2D,
+    register,
+)
+from .losses import BCE, MSE, CrossEntropy  # noqa: E402
+from .objectives import Minimax, NonSaturating  # noqa: E402
+from .optimizers import SGD, Adam, RMSprop  # noqa: E402
+from .random import seed  # noqa: E402
+from .sequential import Sequential, stacked_summary  # noqa: E402
+
+# loaded when first used: (module, name in it)
+_LATER = {
+    "check_gradients": ("minigan.gradcheck", "check_gradients"),
+    "datasets": ("minigan.run.datasets", None),
+    "image_grid": ("minigan.run.imaging", "image_grid"),
+    "load": ("minigan.run.checkpoint", "load"),
+    "save": ("minigan.run.checkpoint", "save"),
+    "train": ("minigan.run.train", "train"),
+}
+
+__all__ = [
+    "BCE",
+    "GAN",
+    "MSE",
+    "SGD",
+    "Activation",
+    "Adam",
+    "AveragePooling2D",
+    "BatchNorm",
+    "Conv1D",
+    "Conv1DTranspose",
+    "Conv2D",
+    "Conv2DTranspose",
+    "CrossEntropy",
+    "Dense",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Initializer",
+    "Layer",
+    "LeakyReLU",
+    "MaxPooling2D",
+    "Minimax",
+    "NonSaturating",
+    "Ones",
+    "Parallel",
+    "RMSprop",
+    "RandomNormal",
+    "RandomUniform",
+    "ReLU",
+    "Reshape",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "TorchUniform",
+    "UpSampling2D",
+    "Zeros",
+    "asarray",
+    "models",
+    "recipes",
+    "register",
+    "seed",
+    "stacked_summary",
+    "to_numpy",
+    "use",
+    *_LATER,
+]
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "xp":
+        from .backend import xp
+
+        return xp()
+    if name in _LATER:
+        module, attribute = _LATER[name]
+        loaded = _importlib.import_module(module)
+        return loaded if attribute is None else getattr(loaded, attribute)
+    from .spelling import CLASSES, did_you_mean
+
+    hint = f"; here it is {CLASSES[name]}" if name in CLASSES else did_you_mean(name, __all__)
+    raise AttributeError(f"minigan has no {name!r}{hint}")

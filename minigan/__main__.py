@@ -1,0 +1,3 @@
+from minigan.run.cli import main
+
+raise SystemExit(main())

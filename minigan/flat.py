@@ -1,0 +1,50 @@
+"""Dictionaries of arrays that are views into one vector.
+
+A network's parameters, its gradients and Adam's moments have the same keys and shapes.  Laid out
+side by side in one vector each, an update, an average or a check of the whole network is one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+Array = Any
+
+
+class FlatDict(dict):
+    """name -> array, each array a view into the vector `flat`, in the order of the keys."""
+
+    flat: Array
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], flat: Array) -> None:
+        """Lay out arrays of these shapes in the vector `flat`."""
+        super().__init__()
+        self.flat = flat
+        start = 0
+        for name, shape in shapes.items():
+            size = int(np.prod(shape, dtype=np.int64))
+            self[name] = flat[start : start + size].reshape(shape)
+            start += size
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> FlatDict:
+        """A copy of the arrays in one new vector."""
+        return cls.laid_out_as(arrays).fill(arrays)
+
+    @classmethod
+    def laid_out_as(cls, arrays: Mapping[str, Array], zeros: bool = False) -> FlatDict:
+        """New arrays of the same names, shapes, dtype and home."""
+        shapes = {name: a.shape for name, a in arrays.items()}
+        size = sum(a.size for a in arrays.values())
+        like = next(iter(arrays.values()), np.empty(0, np.float32))
+        new = np.zeros_like if zeros else np.empty_like
+        return cls(shapes, new(like, shape=(size,)))
+
+    def fill(self, arrays: Mapping[str, Array]) -> FlatDict:
+        """Copy the arrays of the same names into this one's."""
+        for name, array in arrays.items():
+            self[name][...] = array
+        return self

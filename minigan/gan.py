@@ -1,0 +1,371 @@
+"""The adversarial step: two networks, two losses, and who moves when.
+
+D learns to tell real images from G's, and G learns from D's gradient what would pass for real:
+
+    d_loss: D's output on real images against 1, on G(z) against 0       moves D, G stands still
+    g_loss: D's output on G(z) against 1                                 moves G, D stands still
+
+G's error arrives through D: dLoss/dimage = D.backward(dlogits, cache, wrt="input"), which
+computes no gradient of D's parameters, and then G.backward(dimage, cache).  Nothing is "frozen":
+D stands still because nobody steps it.
+
+The three step functions below are the three ways in which published recipes order these updates.
+Each is the algorithm in the library's calls; `GAN` holds the parts and the recipe's choices.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import objectives, optimizers, random
+from .backend import home, to_numpy
+from .backend import xp as array_module
+from .layers.base import Cache, one_of, positive
+from .random import Key
+from .sequential import Sequential, is_labels
+from .targets import Targets
+
+Array = Any
+
+
+def separate_step(gan: GAN, real: Any, z_d: Any, z_g: Any) -> dict[str, Array]:
+    """D on real images, an update; D on fakes, an update; G on fresh latents, an update."""
+    D, G = gan.D, gan.generator
+
+    d_real, cache = D.forward(real, rng=gan.key("dropout, real"))
+    loss_real, dlogits, _ = gan.d_loss(d_real, None)
+    gan.update_d(D.backward(dlogits, cache, wrt="params")[1], cache)
+
+    fakes = gan.fakes_for_d(z_d)
+    d_fake, cache = D.forward(fakes, rng=gan.key("dropout, fake"))
+    loss_fake, _, dlogits = gan.d_loss(None, d_fake)
+    gan.update_d(D.backward(dlogits, cache, wrt="params")[1], cache)
+
+    g_loss = generator_update(gan, D, G, z_g)
+    return gan.report(loss_real + loss_fake, g_loss, d_real, d_fake)
+
+
+def joint_step(gan: GAN, real: Any, z_d: Any, z_g: Any) -> dict[str, Array]:
+    """D on one batch of real images and fakes, one update; G on fresh latents, an update."""
+    D, G = gan.D, gan.generator
+
+    both, n = gan.concatenate(real, gan.fakes_for_d(z_d))
+    logits, cache = D.forward(both, rng=gan.key("dropout, joint"))
+    d_real, d_fake = logits[:n], logits[n:]
+    d_loss, dreal, dfake = gan.d_loss(d_real, d_fake)
+    dlogits = home(logits).concatenate([dreal, dfake])
+    gan.update_d(D.backward(dlogits, cache, wrt="params")[1], cache)
+
+    g_loss = generator_update(gan, D, G, z_g)
+    return gan.report(d_loss, g_loss, d_real, d_fake)
+
+
+def generator_update(gan: GAN, D: Sequential, G: Sequential, z: Any) -> Array:
+    """G's update: the gradient goes back through D to the images, and from there through G."""
+    images, g_cache = G.forward(z, rng=gan.key("dropout, generator"))
+    logits, d_cache = D.forward(gan.labelled(images, z), rng=gan.key("dropout, g step"))
+    g_loss, dlogits = gan.objective.g_loss(logits)
+    dimages = gan.unlabelled(D.backward(dlogits, d_cache, wrt="input")[0])
+    gan.update_g(G.backward(dimages, g_cache, wrt="params")[1], g_cache)
+    return g_loss
+
+
+def simultaneous_step(gan: GAN, real: Any, z_d: Any, z_g: Any) -> dict[str, Array]:
+    """One z and one forward pass of each; both losses at the same weights; then both updates."""
+    D, G = gan.D, gan.generator
+    images, g_cache = G.forward(z_d, rng=gan.key("dropout, generator"))
+    d_real, real_cache = D.forward(real, rng=gan.key("dropout, real"))
+    d_fake, fake_cache = D.forward(gan.labelled(images, z_d), rng=gan.key("dropout, fake"))
+
+    d_loss, dreal, dfake = gan.d_loss(d_real, d_fake)
+    d_grads = D.backward(dreal, real_cache, wrt="params")[1]
+    d_grads.flat += D.backward(dfake, fake_cache, wrt="params")[1].flat
+
+    g_loss, dlogits = gan.objective.g_loss(d_fake)
+    dimages = gan.unlabelled(D.backward(dlogits, fake_cache, wrt="input")[0])
+    g_grads = G.backward(dimages, g_cache, wrt="params")[1]
+
+    gan.update_d(d_grads, real_cache, fake_cache)
+    gan.update_g(g_grads, g_cache)
+    return gan.report(d_loss, g_loss, d_real, d_fake)
+
+
+STEPS = {"separate": separate_step, "joint": joint_step, "simultaneous": simultaneous_step}
+
+
+class GAN:
+    """A generator and a discriminator, and a recipe for training them.
+
+    generator: latents (N, latent_dim), or (latents, labels), -> images.  discriminator: images, or
+    (images, labels), -> one number each; a last sigmoid is left out in training, which runs on the
+    logits.
+
+    objective, g_optimizer, d_optimizer: objects, names, or their configs as dictionaries.
+    update: "separate", "joint" or "simultaneous": see the step functions in minigan/gan.py.
+    d_fakes: the mode of G when it makes fakes for D, "training" or "inference".
+    fakes_per_real: fakes for each real image in D's update (0.5: half as many).
+    real_targets, fake_targets, flip_labels: D's targets, see `Targets`.
+    d_loss_weight: factor of D's loss (0.5: the mean of its two terms instead of their sum).
+    latents: "normal", N(0, 1), or "uniform", U(-1, 1).
+    ema: None, or the decay of a running average of G's weights, which `sample` then uses.
+    batch_size, epochs: what mg.train takes when it is not told otherwise.
+    seed: of every draw in training (default: that of mg.seed).
+    """
+
+    def __init__(
+        self,
+        generator: Sequential,
+        discriminator: Sequential,
+        *,
+        objective: Any = "non_saturating",
+        g_optimizer: Any = "adam",
+        d_optimizer: Any = "adam",
+        update: str = "separate",
+        d_fakes: str = "training",
+        fakes_per_real: float = 1.0,
+        real_targets: tuple[float, float] = (1.0, 1.0),
+        fake_targets: tuple[float, float] = (0.0, 0.0),
+        flip_labels: float = 0.0,
+        d_loss_weight: float = 1.0,
+        latents: str = "normal",
+        ema: float | None = None,
+        batch_size: int = 64,
+        epochs: int = 100,
+        seed: int | None = None,
+    ) -> None:
+        check_networks(generator, discriminator)
+        self.generator, self.discriminator = generator, discriminator
+        self.D = discriminator.logits()
+        self.objective = objectives.get(objective)
+        self.g_optimizer = optimizers.get(g_optimizer)
+        self.d_optimizer = optimizers.get(d_optimizer)
+        if self.g_optimizer is self.d_optimizer:
+            raise ValueError("GAN: generator and discriminator need an optimizer each")
+        self.update = one_of(update, tuple(STEPS), "update", "GAN")
+        self.d_fakes = one_of(d_fakes, ("training", "inference"), "d_fakes", "GAN")
+        self.latent_kind = one_of(latents, ("normal", "uniform"), "latents", "GAN")
+        if not fakes_per_real > 0:
+            raise ValueError(f"GAN: fakes_per_real={fakes_per_real} should be positive")
+        self.fakes_per_real = float(fakes_per_real)
+        self.targets = Targets(tuple(real_targets), tuple(fake_targets), float(flip_labels))
+        self.d_loss_weight = float(d_loss_weight)
+        if ema is not None and not 0 <= ema < 1:
+            raise ValueError(f"GAN: ema={ema} should be at least 0 and less than 1, or None")
+        self.ema = ema
+        self.sampler = generator if ema is None else generator.astype(generator.dtype)
+        self.batch_size = positive(batch_size, "batch_size", "GAN")
+        self.epochs = positive(epochs, "epochs", "GAN")
+        self.seed = random.current_seed() if seed is None else int(seed)
+        self.step_count = 0
+
+    # what a user calls
+
+    def train_step(self, real: Any, labels: Any = None, latents: Any = None) -> dict[str, Array]:
+        """One step of the recipe: {"d_loss", "g_loss", "d_real", "d_fake"}, scalars.
+
+        real: images (N, H, W, C) in the generator's range; labels (N,) for conditional networks
+        (others ignore them); latents=(z_d, z_g) fixes what would be drawn.  d_real and d_fake are
+        the means of D(x) and D(G(z)) in D's update.
+        """
+        real = self.discriminator.cast_input((real, labels) if self.conditional else real)
+        n = len(real[0] if self.conditional else real)
+        z_d, z_g = latents if latents is not None else (None, None)
+        if z_d is None:
+            z_d = self.draw_latents(max(1, round(n * self.fakes_per_real)), "latents, d")
+        if z_g is None and self.update != "simultaneous":
+            z_g = self.draw_latents(n, "latents, g")
+        cast = self.generator.cast_input
+        logs = STEPS[self.update](self, real, cast(z_d), z_g if z_g is None else cast(z_g))
+        self.step_count += 1
+        return logs
+
+    def sample(self, n: int, labels: Any = None, z: Any = None, seed: Any = None) -> np.ndarray:
+        """n images as a float32 NumPy array in the generator's range, in inference mode.
+
+        z (n, latent_dim) and labels (n,) are drawn when they are not given: the same for the same
+        seed (default: the GAN's).
+        """
+        key = Key(self.seed if seed is None else int(seed), "sample")
+        if z is None:
+            z = self.noise(n, key)
+        if self.conditional:
+            labels = self.random_labels(n, key) if labels is None else np.asarray(labels)
+            z = (z, labels)
+        return to_numpy(self.sampler.predict(z)).real.astype(np.float32)
+
+    def config(self) -> dict[str, Any]:
+        """The recipe as JSON: GAN(generator, discriminator, **config) is this GAN at its start."""
+        return {
+            "objective": self.objective.config(),
+            "g_optimizer": self.g_optimizer.config(),
+            "d_optimizer": self.d_optimizer.config(),
+            "update": self.update,
+            "d_fakes": self.d_fakes,
+            "fakes_per_real": self.fakes_per_real,
+            "real_targets": list(self.targets.real),
+            "fake_targets": list(self.targets.fake),
+            "flip_labels": self.targets.flip,
+            "d_loss_weight": self.d_loss_weight,
+            "latents": self.latent_kind,
+            "ema": self.ema,
+            "batch_size": self.batch_size,
+            "epochs": self.epochs,
+            "seed": self.seed,
+        }
+
+    # what the networks say about themselves
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the networks take labels."""
+        return is_conditional(self.generator)
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes the generator knows; None when it is not conditional."""
+        return is_labels(self.generator, 1) if self.conditional else None
+
+    @property
+    def latent_dim(self) -> int:
+        """The length of z."""
+        shape = self.generator.input_shape
+        return shape[0][0] if self.conditional else shape[0]
+
+    @property
+    def image_range(self) -> tuple[float, float] | None:
+        """The range of the generator's last activation: tanh, sigmoid, or None for any other."""
+        names = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
+        for layer in reversed(self.generator.layers):
+            name = getattr(layer, "activation", None) or type(layer).__name__.lower()
+            if name in names:
+                return names[name]
+            if layer.params:
+                break
+        return None
+
+    # what the step functions use
+
+    def key(self, purpose: str) -> Key:
+        """The key of a draw in the present step."""
+        return Key(self.seed, purpose, self.step_count)
+
+    def noise(self, n: int, key: Key) -> Array:
+        """z (n, latent_dim), drawn on the host in float32 whatever the model's dtype."""
+        rng, shape = key.child("z").generator(), (n, self.latent_dim)
+        if self.latent_kind == "normal":
+            z = rng.standard_normal(shape, dtype=np.float32)
+        else:
+            z = rng.random(shape, dtype=np.float32) * 2 - 1
+        return array_module().asarray(z)
+
+    def random_labels(self, n: int, key: Key) -> Array:
+        """n labels, each class as likely."""
+        labels = key.child("labels").generator().integers(self.classes, size=n)
+        return array_module().asarray(labels)
+
+    def draw_latents(self, n: int, purpose: str) -> Any:
+        """What the generator takes: z, or (z, labels)."""
+        key = self.key(purpose)
+        z = self.noise(n, key)
+        return (z, self.random_labels(n, key)) if self.conditional else z
+
+    def fakes_for_d(self, z: Any) -> Any:
+        """Images for D's update: G's forward pass alone is needed, so nothing of it is kept."""
+        training = self.d_fakes == "training"
+        images, cache = self.generator.forward(
+            z, training=training, rng=self.key("dropout, fakes"), keep=False
+        )
+        if training:
+            self.generator.commit(cache)
+        return self.labelled(images, z)
+
+    def labelled(self, images: Array, z: Any) -> Any:
+        """What D takes: the images, with the labels that G had if the networks are conditional."""
+        return (images, z[1]) if self.conditional else images
+
+    def unlabelled(self, gradient: Any) -> Array:
+        """The images' part of a gradient of D's input."""
+        return gradient[0] if self.conditional else gradient
+
+    def concatenate(self, real: Any, fake: Any) -> tuple[Any, int]:
+        """(one batch for D of real images and fakes, number of real ones)."""
+        if not self.conditional:
+            return home(fake).concatenate([real, fake]), len(real)
+        pairs = zip(real, fake, strict=True)
+        return tuple(home(f).concatenate([r, f]) for r, f in pairs), len(real[0])
+
+    def d_loss(self, real: Array | None, fake: Array | None) -> tuple[Array, Array, Array]:
+        """The objective's d_loss with the recipe's targets and weight; either side may be None."""
+        targets = {}
+        if not self.targets.plain:
+            for side, logits in (("real", real), ("fake", fake)):
+                if logits is not None:
+                    drawn = self.targets.draw(side, logits.shape, self.key("targets"))
+                    targets[f"{side}_target"] = home(logits).asarray(drawn.astype(logits.dtype))
+        value, dreal, dfake = self.objective.d_loss(real, fake, **targets)
+        w = self.d_loss_weight
+        if w == 1:
+            return value, dreal, dfake
+        return value * w, None if dreal is None else dreal * w, None if dfake is None else dfake * w
+
+    def update_d(self, grads: dict[str, Array], *caches: Cache) -> None:
+        """Step D, and move its running statistics once for each of its forward passes."""
+        self.d_optimizer.step(self.D.params, grads)
+        for cache in caches:
+            self.D.commit(cache)
+
+    def update_g(self, grads: dict[str, Array], cache: Cache) -> None:
+        """Step G, its running statistics, and the average of its weights."""
+        self.g_optimizer.step(self.generator.params, grads)
+        self.generator.commit(cache)
+        if self.ema is not None:
+            # a young average forgets faster, so that it is not still the random start
+            decay = min(self.ema, (1 + self.step_count) / (10 + self.step_count))
+            average = self.sampler.params.flat
+            average += (1 - decay) * (self.generator.params.flat - average)
+            self.sampler.state.flat[...] = self.generator.state.flat
+
+    def report(self, d_loss: Any, g_loss: Any, d_real: Array, d_fake: Array) -> dict[str, Array]:
+        """The log of a step."""
+        score = self.objective.score
+        return {
+            "d_loss": d_loss,
+            "g_loss": g_loss,
+            "d_real": score(d_real),
+            "d_fake": score(d_fake),
+        }
+
+
+def is_conditional(model: Sequential) -> bool:
+    """Whether a network takes (data, labels)."""
+    return bool(model.input_shape) and isinstance(model.input_shape[0], tuple)
+
+
+def check_networks(generator: Sequential, discriminator: Sequential) -> None:
+    """ValueError when the two networks do not fit together."""
+    for model, role in ((generator, "generator"), (discriminator, "discriminator")):
+        if not isinstance(model, Sequential):
+            raise TypeError(f"GAN: the {role} is a {type(model).__name__}; it must be a Sequential")
+        if model.output_shape is None:
+            raise ValueError(f"GAN: the {role} is not built; give it an input_shape")
+    if generator.dtype != discriminator.dtype:
+        raise TypeError(
+            f"GAN: the generator is {generator.dtype}, the discriminator {discriminator.dtype}; "
+            "build both with one dtype"
+        )
+    if is_conditional(generator) != is_conditional(discriminator):
+        raise ValueError("GAN: either both networks take labels or neither does")
+    takes = discriminator.input_shape
+    takes = takes[0] if is_conditional(discriminator) else takes
+    if generator.output_shape != takes:
+        raise ValueError(
+            f"GAN: the generator makes {generator.output_shape}, "
+            f"the discriminator takes {takes}; they must be the same"
+        )
+    if int(np.prod(discriminator.output_shape)) != 1:
+        raise ValueError(
+            f"GAN: the discriminator gives {discriminator.output_shape} numbers an image; "
+            "end it with Dense(1)"
+        )

@@ -1,0 +1,108 @@
+"""The check of a whole GAN: the very step functions that train, run at complex parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .gan import GAN
+from .numeric import Array, Numeric, Row, compare, same
+from .optimizers import Optimizer
+from .random import Key
+from .sequential import Sequential
+
+
+class _Recorder(Optimizer):
+    """Keeps the gradients it is given, and moves nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self.sum: dict[str, Array] = {}
+
+    def step(self, params, grads):
+        for name, g in grads.items():
+            self.sum[name] = self.sum[name] + g if name in self.sum else g.copy()
+
+
+def gan_rows(gan: GAN, batch: int, seed: int) -> Iterator[Row]:
+    """d_loss to every parameter of D, and g_loss, through D, to every parameter of G."""
+    rng = Key(seed, "gradient check").generator()
+    networks = [shaken(m.astype("float64"), rng) for m in (gan.generator, gan.discriminator)]
+    batches = _gan_batches(gan, batch, rng)
+
+    def step(dtype: str, d: dict[str, Array], g: dict[str, Array]) -> tuple[Any, Any, Any]:
+        generator, discriminator = (m.astype(dtype) for m in networks)
+        for model, values in ((generator, g), (discriminator, d)):
+            for name, value in values.items():
+                model.params[name][...] = value
+        copy = copied(gan, generator, discriminator)
+        return copy.train_step(**batches), copy.d_optimizer.sum, copy.g_optimizer.sum
+
+    _, d_grads, g_grads = step("float64", {}, {})
+    for loss, side, grads, model in (
+        ("d_loss", "d", d_grads, networks[1]),
+        ("g_loss", "g", g_grads, networks[0]),
+    ):
+        values, null = dict(model.params), model.null_gradients()
+
+        def value(moved: dict[str, Array], loss: str = loss, side: str = side) -> Any:
+            sides: dict[str, dict[str, Array]] = {"d": {}, "g": {}, side: moved}
+            return step("complex128", sides["d"], sides["g"])[0][loss]
+
+        for name, g in grads.items():
+            numeric = Numeric(value, values, name, "complex")
+            what = f"GAN {gan.update}: {loss}"
+            yield compare(what, name, g, numeric, rng, name in null, elements=0)
+    yield _d_stands_still(gan, networks, batches)
+
+
+def _d_stands_still(gan: GAN, networks: list[Any], batches: dict[str, Any]) -> Row:
+    """D after a step is the same to the bit, however G's part of the step moves G."""
+    ends = []
+    for rate in (0.0, 0.5):
+        generator, discriminator = (m.astype("float64") for m in networks)
+        recipe = {**gan.config(), "g_optimizer": {"name": "sgd", "learning_rate": rate}}
+        GAN(generator, discriminator, **recipe).train_step(**batches)
+        ends.append((discriminator.params.flat, discriminator.state.flat, generator.params.flat))
+    still = same(ends[0][0], ends[1][0]) and same(ends[0][1], ends[1][1])
+    moved = not same(ends[0][2], ends[1][2])
+    note = "" if still else "G's update moves D"
+    note = note if moved else "G did not move: the check is empty"
+    verdict = "FAIL" if note else "ok"
+    return Row(f"GAN {gan.update}", "D stands still", "bits", 0.0, 0.0, verdict, note)
+
+
+def copied(gan: GAN, generator: Sequential, discriminator: Sequential) -> GAN:
+    """A GAN of these networks with gan's recipe, whose optimizers record and do not move."""
+    config = {**gan.config(), "ema": None}
+    config |= {"g_optimizer": _Recorder(), "d_optimizer": _Recorder()}
+    return GAN(generator, discriminator, **config)
+
+
+def _gan_batches(gan: GAN, batch: int, rng: np.random.Generator) -> dict[str, Any]:
+    shape = gan.generator.output_shape
+    real = rng.random((batch, *shape))
+    n_fake = max(1, round(batch * gan.fakes_per_real))
+    labels = rng.integers(gan.classes, size=batch) if gan.conditional else None
+
+    def latents(n: int) -> Any:
+        z = rng.standard_normal((n, gan.latent_dim))
+        return (z, rng.integers(gan.classes, size=n)) if gan.conditional else z
+
+    return {"real": real, "labels": labels, "latents": (latents(n_fake), latents(batch))}
+
+
+def shaken(layer: Any, rng: np.random.Generator) -> Any:
+    """The layer with parameters and running state moved by small random amounts.
+
+    The amounts are exact in float32, so that a float32 copy stands at the same point.
+    """
+    for p in layer.params.values():
+        p += 0.1 * rng.standard_normal(p.shape)
+        p[...] = p.astype(np.float32)
+    for s in layer.state.values():
+        s += 0.5 * rng.random(s.shape)
+        s[...] = s.astype(np.float32)
+    return layer

@@ -1,0 +1,243 @@
+"""The gradient checker: hand-written derivatives against numbers that cannot share their mistakes.
+
+The complex step.  For an analytic f, Taylor's series along an imaginary step is
+
+    f(x + ih) = f(x) + ih f'(x) - h^2 f''(x)/2 - ...      so      Im f(x + ih)/h = f'(x) - O(h^2).
+
+Nothing is subtracted, so h can be 1e-20 and the result is exact to rounding (Squire and Trapp,
+1998).  The same layer code runs in complex128 for this and in float64 for the gradient under test.
+
+A check compares measurements A(n) of the numeric gradient n with A(g) of the hand-written one g:
+every element when they are few, else projections on random directions of ±1.  It refuses to pass
+emptily: if 0, -g, 2g or a rearranged g would have passed as well, that is a failure.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .gan import GAN
+from .gancheck import gan_rows, shaken
+from .layers.base import Layer, as_shape
+from .numeric import NULL, STEP, TOLERANCE, Array, Numeric, Report, Row, compare, same, verdict
+from .random import Key
+from .sequential import Sequential, is_labels
+
+
+def check_gradients(
+    target: Layer | GAN,
+    input_shape: Any = None,
+    *,
+    batch: int = 3,
+    training: bool = True,
+    engine: str = "auto",
+    x: Any = None,
+    seed: int = 0,
+) -> Report:
+    """Check the hand-written gradients of a layer, a model or a whole GAN.
+
+    target: a layer or a Sequential (built, or to be built for input_shape, which has no batch
+    axis), or a GAN (input_shape is not needed).  The check runs on copies in float64 and
+    complex128 whose parameters are moved at random, so that zeros and ones hide nothing.
+    engine: "complex", "five-point" (central differences, for operations that are not analytic),
+    or "auto": five-point only where the layer cannot compute in complex.
+    x: the input, drawn when it is not given.
+
+    Returns a Report: .ok, .max_error, .failures; print it.
+    """
+    if engine not in ("auto", *TOLERANCE):
+        raise ValueError(f"engine={engine!r} should be 'auto', 'complex' or 'five-point'")
+    if isinstance(target, GAN):
+        return Report(list(gan_rows(target, batch, seed)))
+    if not isinstance(target, Layer):
+        kind = type(target).__name__
+        raise TypeError(f"check_gradients takes a layer, a model or a GAN, got {kind}")
+    if target.output_shape is None:
+        if input_shape is None:
+            raise ValueError(f"{target.name}: not built; give check_gradients an input_shape")
+        target.build(input_shape, dtype="float64", key=Key(seed, "check weights"))
+    elif input_shape is not None and as_shape(input_shape) != target.input_shape:
+        raise ValueError(
+            f"{target.name}: built for {target.input_shape}, input_shape says {input_shape}"
+        )
+    return Report(list(_LayerCheck(target, batch, training, engine, x, seed).rows()))
+
+
+class _LayerCheck:
+    """One layer or model in float64, its complex twin, and a random loss sum(dy * y)."""
+
+    def __init__(
+        self, target: Layer, batch: int, training: bool, engine: str, x: Any, seed: int
+    ) -> None:
+        self.rng = Key(seed, "gradient check").generator()
+        self.key = Key(seed, "check dropout")
+        self.training = training
+        self.layer = shaken(target.astype("float64"), self.rng)
+        self.what = _title(target)
+        self.x = self._inputs(target, batch) if x is None else _promoted(x)
+        y, _ = self.forward(self.layer, self.x)
+        self.dy = self.rng.standard_normal(y.shape)
+        self.engine = engine if engine != "auto" else self._possible_engine()
+        self.twin = self.layer.astype("complex128") if self.engine == "complex" else self.layer
+
+    def _inputs(self, target: Layer, batch: int) -> Any:
+        shapes = target.input_shape
+        if shapes and isinstance(shapes[0], tuple):
+            return tuple(self._input(target, (batch, *s), i) for i, s in enumerate(shapes))
+        return self._input(target, (batch, *shapes), None)
+
+    def _input(self, target: Layer, shape: tuple[int, ...], which: int | None) -> Array:
+        classes = is_labels(target, which)
+        if classes:
+            return self.rng.integers(classes, size=shape)
+        # exact in float32 too, so that no comparison turns on the rounding of the input
+        return self.rng.standard_normal(shape, dtype=np.float32).astype(np.float64)
+
+    def forward(self, layer: Layer, x: Any) -> tuple[Array, Any]:
+        return layer.forward(x, training=self.training, rng=self.key)
+
+    def _possible_engine(self) -> str:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            try:
+                twin = self.layer.astype("complex128")
+                y, _ = self.forward(twin, _complex(self.x))
+            except (TypeError, np.exceptions.ComplexWarning):
+                return "five-point"
+        return "complex" if y.dtype.kind == "c" else "five-point"
+
+    def gradients(self, layer: Layer, values: dict[str, Array]) -> dict[str, Array]:
+        """The hand-written gradient of sum(dy * y) at these inputs and parameters, by name."""
+        y, cache = self.forward(layer, self._install(layer, values))
+        dx, grads = layer.backward(self.dy.astype(y.dtype), cache)
+        assert grads is not None
+        parts = dx if isinstance(dx, tuple) else (dx,)
+        found = {f"input {i}" if len(parts) > 1 else "input": d for i, d in enumerate(parts)}
+        return {k: d for k, d in found.items() if d is not None} | dict(grads)
+
+    def values(self) -> dict[str, Array]:
+        """The point of the check: differentiable inputs and parameters, by name."""
+        parts = self.x if isinstance(self.x, tuple) else (self.x,)
+        named = {f"input {i}" if len(parts) > 1 else "input": a for i, a in enumerate(parts)}
+        return {k: a for k, a in named.items() if a.dtype.kind == "f"} | dict(self.layer.params)
+
+    def _install(self, layer: Layer, values: dict[str, Array]) -> Any:
+        """Write the parameters into the layer; return the inputs."""
+        for name, p in layer.params.items():
+            p[...] = values[name]
+        if isinstance(self.x, tuple):
+            return tuple(values.get(f"input {i}", a) for i, a in enumerate(self.x))
+        return values.get("input", self.x)
+
+    def loss(self, values: dict[str, Array]) -> Any:
+        y, _ = self.forward(self.twin, self._install(self.twin, values))
+        return (self.dy * y).sum()
+
+    def rows(self) -> Iterator[Row]:
+        values = self.values()
+        grads = self.gradients(self.layer.astype("float64"), values)
+        null = self.layer.null_gradients() if self.training else set()
+        for name, g in grads.items():
+            numeric = Numeric(self.loss, values, name, self.engine)
+            yield compare(self.what, name, g, numeric, self.rng, name in null)
+        yield from self.contract()
+        if self.engine == "complex":
+            yield self.hessian(values)
+        yield from self.single_precision(values, grads)
+
+    def contract(self) -> Iterator[Row]:
+        """Purity: nothing given is changed, a second cache changes nothing, wrt changes nothing."""
+        layer = self.layer.astype("float64")
+        before = _copies(self.x)
+        y, cache = self.forward(layer, self.x)
+        kept = y.copy()
+        other, _ = layer.forward(self.x, training=self.training, rng=self.key, keep=False)
+        dy = self.dy.copy()
+        dx, grads = layer.backward(dy, cache)
+        third = tuple(a[::-1] for a in self.x) if isinstance(self.x, tuple) else self.x[::-1]
+        _, cache_3 = self.forward(layer, third)
+        layer.backward(dy[::-1], cache_3)
+        dx_again, _ = layer.backward(dy, cache, wrt="input")
+        _, grads_again = layer.backward(dy, cache, wrt="params")
+        faults = {
+            "forward or backward changed x": not same(before, self.x),
+            "backward changed dy": not same(dy, self.dy),
+            "y changed after it was returned": not same(y, kept),
+            "keep=False gives another y": not same(other, kept),
+            "wrt='input' gives another dx, or a cache does not last": not same(dx, dx_again),
+            "wrt='params' gives other gradients, or a cache does not last": not same(
+                grads, grads_again
+            ),
+            "the parameters' gradients have other keys": list(grads or {}) != list(layer.params),
+        }
+        found = [text for text, wrong in faults.items() if wrong]
+        result = "FAIL" if found else "ok"
+        yield Row(self.what, "contract", "bits", float(len(found)), 0.0, result, "; ".join(found))
+
+    def hessian(self, values: dict[str, Array]) -> Row:
+        """u^T H v = v^T H u, where H v = Im gradient(p + ihv)/h, over inputs and parameters."""
+        twin = self.layer.astype("complex128")
+
+        def along(direction: dict[str, Array]) -> dict[str, Array]:
+            moved = {k: a + 1j * STEP * direction[k] for k, a in values.items()}
+            return {k: g.imag / STEP for k, g in self.gradients(twin, moved).items()}
+
+        def draw() -> dict[str, Array]:
+            return {k: self.rng.choice([-1.0, 1.0], a.shape) for k, a in values.items()}
+
+        u, v = draw(), draw()
+        hu, hv = along(u), along(v)
+        left = sum(float((hu[k] * v[k]).sum()) for k in hu)
+        right = sum(float((hv[k] * u[k]).sum()) for k in hv)
+        scale = float(np.sqrt(sum((h * h).sum() for h in [*hu.values(), *hv.values()])))
+        if scale < NULL:
+            return Row(self.what, "hessian", "complex", 0.0, 1e-11, "null", "linear in its input")
+        error = abs(left - right) / scale
+        return Row(self.what, "hessian", "complex", error, 1e-11, verdict(error, 1e-11))
+
+    def single_precision(self, values: dict[str, Array], grads: dict[str, Array]) -> Iterator[Row]:
+        """float32 against float64: rounding errors of a sum of n terms grow like sqrt(n)."""
+        single = self.layer.astype("float32")
+        rounded = {k: a.astype(np.float32) for k, a in values.items()}
+        if any(not same(a, rounded[k].astype(np.float64)) for k, a in values.items()):
+            return
+        terms = max(g.size for g in grads.values()) + self.dy.size if grads else self.dy.size
+        tolerance = 16 * float(np.finfo(np.float32).eps) * np.sqrt(terms)
+        found = self.gradients(single, rounded)
+        for name, g in grads.items():
+            scale = max(float(np.abs(g).max()), NULL)
+            error = float(np.abs(found[name] - g).max()) / scale
+            if name in self.layer.null_gradients():
+                continue  # zero in exact arithmetic: there is no relative error
+            if found[name].dtype != np.float32:
+                note = f"float32 in, {found[name].dtype} out"
+                yield Row(self.what, name, "float32", error, tolerance, "FAIL", note)
+            else:
+                result = verdict(error, tolerance)
+                yield Row(self.what, name, "float32", error, tolerance, result)
+
+
+def _title(target: Layer) -> str:
+    kind = type(target).__name__
+    return target.name if isinstance(target, Sequential) else kind
+
+
+def _promoted(x: Any) -> Any:
+    if isinstance(x, (tuple, list)):
+        return tuple(_promoted(a) for a in x)
+    x = np.asarray(x)
+    return x if x.dtype.kind in "iu" else x.astype(np.float64)
+
+
+def _complex(x: Any) -> Any:
+    if isinstance(x, tuple):
+        return tuple(_complex(a) for a in x)
+    return x if x.dtype.kind in "iu" else x.astype(np.complex128)
+
+
+def _copies(x: Any) -> Any:
+    return tuple(a.copy() for a in x) if isinstance(x, tuple) else x.copy()

@@ -1,0 +1,155 @@
+"""How parameters start: each initializer draws an array of a shape from a named stream.
+
+fan_in and fan_out are the numbers of inputs and outputs that a weight connects: for a kernel
+(..., in, out) they are in and out, each times the number of taps.  Conv2DTranspose stores its
+kernel (KH, KW, out, in) and says so through `transposed`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .backend import asarray
+from .random import Key
+from .spelling import Spelling, did_you_mean
+
+
+def fans(shape: tuple[int, ...], transposed: bool) -> tuple[int, int]:
+    """(fan_in, fan_out) of a kernel of this shape."""
+    if len(shape) < 2:
+        return shape[0], shape[0]
+    taps = math.prod(shape[:-2])
+    fan_in, fan_out = shape[-2] * taps, shape[-1] * taps
+    return (fan_out, fan_in) if transposed else (fan_in, fan_out)
+
+
+class Initializer(metaclass=Spelling):
+    """Draws the first value of a parameter."""
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any, key: Key, fans: tuple[int, int]) -> Any:
+        """An array of this shape and dtype, drawn on the host, at home where new arrays are."""
+        drawn = self.draw(shape, key.generator(), *fans)
+        return asarray(drawn.astype(dtype))
+
+    def draw(
+        self, shape: tuple[int, ...], rng: np.random.Generator, fan_in: int, fan_out: int
+    ) -> np.ndarray:
+        """The values in float64."""
+        raise TypeError(f"{type(self).__name__} does not define draw()")
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return dict(vars(self))
+
+
+class Zeros(Initializer):
+    """All zero."""
+
+    def draw(self, shape, rng, fan_in, fan_out):
+        return np.zeros(shape)
+
+
+class Ones(Initializer):
+    """All one."""
+
+    def draw(self, shape, rng, fan_in, fan_out):
+        return np.ones(shape)
+
+
+class RandomNormal(Initializer):
+    """N(mean, stddev^2)."""
+
+    def __init__(self, *, mean: float = 0.0, stddev: float = 0.02) -> None:
+        self.mean, self.stddev = mean, stddev
+
+    def draw(self, shape, rng, fan_in, fan_out):
+        return rng.normal(self.mean, self.stddev, shape)
+
+
+class RandomUniform(Initializer):
+    """U(low, high). Keras starts its Embedding so, with 0.05."""
+
+    def __init__(self, *, low: float = -0.05, high: float = 0.05) -> None:
+        self.low, self.high = low, high
+
+    def draw(self, shape, rng, fan_in, fan_out):
+        return rng.uniform(self.low, self.high, shape)
+
+
+class GlorotUniform(Initializer):
+    """U(-a, a), a = sqrt(6/(fan_in + fan_out)). Glorot and Bengio (2010), equation 16."""
+
+    def draw(self, shape, rng, fan_in, fan_out):
+        limit = math.sqrt(6 / (fan_in + fan_out))
+        return rng.uniform(-limit, limit, shape)
+
+
+class GlorotNormal(Initializer):
+    """N(0, 2/(fan_in + fan_out)). Glorot and Bengio (2010)."""
+
+    def draw(self, shape, rng, fan_in, fan_out):
+        return rng.normal(0, math.sqrt(2 / (fan_in + fan_out)), shape)
+
+
+class HeNormal(Initializer):
+    """N(0, 2/fan_in). He et al. (2015), equation 10."""
+
+    def draw(self, shape, rng, fan_in, fan_out):
+        return rng.normal(0, math.sqrt(2 / fan_in), shape)
+
+
+class HeUniform(Initializer):
+    """U(-a, a), a = sqrt(6/fan_in): the variance of HeNormal."""
+
+    def draw(self, shape, rng, fan_in, fan_out):
+        limit = math.sqrt(6 / fan_in)
+        return rng.uniform(-limit, limit, shape)
+
+
+class TorchUniform(Initializer):
+    """U(-a, a), a = 1/sqrt(fan_in): PyTorch's start of weights and biases alike."""
+
+    def draw(self, shape, rng, fan_in, fan_out):
+        limit = 1 / math.sqrt(fan_in)
+        return rng.uniform(-limit, limit, shape)
+
+
+NAMES: dict[str, type[Initializer]] = {
+    "zeros": Zeros,
+    "ones": Ones,
+    "random_normal": RandomNormal,
+    "random_uniform": RandomUniform,
+    "glorot_uniform": GlorotUniform,
+    "glorot_normal": GlorotNormal,
+    "he_normal": HeNormal,
+    "he_uniform": HeUniform,
+    "torch_uniform": TorchUniform,
+}
+
+
+def get(spec: Any) -> Initializer:
+    """An initializer from an initializer, a name, or what `describe` gave."""
+    if isinstance(spec, Initializer):
+        return spec
+    if isinstance(spec, type) and issubclass(spec, Initializer):
+        return spec()
+    name, config = (spec["name"], spec["config"]) if isinstance(spec, dict) else (spec, {})
+    if name not in NAMES:
+        raise ValueError(
+            f"initializer {name!r} is unknown; known are {', '.join(NAMES)}"
+            f"{did_you_mean(name, list(NAMES))}"
+        )
+    return NAMES[name](**config)
+
+
+def describe(initializer: Initializer) -> dict[str, Any]:
+    """The initializer as JSON."""
+    for name, cls in NAMES.items():
+        if type(initializer) is cls:
+            return {"name": name, "config": initializer.config()}
+    raise TypeError(
+        f"{type(initializer).__name__} is not registered: add it to minigan.initializers.NAMES"
+    )

@@ -1,0 +1,198 @@
+"""Convolutions and transposed convolutions of images (NHWC) and of signals (N, time, channels).
+
+A convolution of geometry (stride s, padding p before) is, on each axis,
+
+    y[o] = sum over taps t of x[s*o + t - p] K[t]                 "big" x -> "small" y
+
+It pairs pixel s*o + t - p of the big side with pixel o of the small side, through tap t.  All six
+passes walk over the same pairs and differ in which of the three arrays is the sum:
+
+    Conv2D           forward: small    dx: big      dkernel: K
+    Conv2DTranspose  forward: big      dx: small    dkernel: K
+
+so Conv2DTranspose is the adjoint of Conv2D and adds no mathematics of its own.  The kernel of both
+is stored (KH, KW, channels of the big side, channels of the small side).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..kernels import ops
+from ..kernels.geometry import Geometry, axis, transposed_axis
+from .base import Shape, one_of, pair, positive, register, show_shape
+from .linear import Linear
+
+
+class Convolution(Linear):
+    """Base of the four convolution layers: arguments, shapes and geometry."""
+
+    arguments = (
+        "filters",
+        "kernel_size",
+        "strides",
+        "padding",
+        "use_bias",
+        "activation",
+        "kernel_initializer",
+        "bias_initializer",
+    )
+    axes = 2  # spatial axes
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        *,
+        strides: int | tuple[int, int] = 1,
+        padding: str = "valid",
+        use_bias: bool = True,
+        activation: str | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+    ) -> None:
+        super().__init__(use_bias, activation, kernel_initializer, bias_initializer)
+        name = type(self).__name__
+        self.filters = positive(filters, "filters", name)
+        self.kernel_size = self._sides(kernel_size, "kernel_size")
+        self.strides = self._sides(strides, "strides")
+        self.padding = one_of(padding, ("same", "valid"), "padding", name)
+
+    def _sides(self, value: Any, what: str) -> tuple[int, int]:
+        """(rows, cols); a signal is an image of one row."""
+        name = type(self).__name__
+        if self.axes == 2:
+            return pair(value, what, name)
+        value = value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
+        return 1, positive(value, what, name)
+
+    def config(self):
+        config = super().config()
+        if self.axes == 1:
+            config |= {"kernel_size": self.kernel_size[1], "strides": self.strides[1]}
+        return config
+
+    def setup(self, input_shape, key):
+        if len(input_shape) != self.axes + 1:
+            kind = "(None, height, width, channels)" if self.axes == 2 else "(None, time, channels)"
+            raise ValueError(
+                f"{self.name}: {type(self).__name__} takes {kind}, got {show_shape(input_shape)}"
+            )
+        height, width, channels = self.as_image(input_shape)
+        try:
+            self.geometry = Geometry(self.axis(height, 0), self.axis(width, 1))
+        except ValueError as error:
+            raise ValueError(f"{self.name}: input {show_shape(input_shape)}: {error}") from None
+        sides = (self.filters, channels) if self.transposed else (channels, self.filters)
+        shape = (*self.kernel_size, *sides)
+        self.create(shape[2 - self.axes :], self.filters, key)
+        return self.output_of(self.geometry)
+
+    def axis(self, size: int, which: int):
+        """The geometry of one axis."""
+        make = transposed_axis if self.transposed else axis
+        return make(size, self.kernel_size[which], self.strides[which], self.padding)
+
+    def output_of(self, geo: Geometry) -> Shape:
+        """The output shape: the small side of the geometry, or the big one if transposed."""
+        sides = [a.size if self.transposed else a.out for a in geo]
+        return (*sides[2 - self.axes :], self.filters)
+
+    def as_image(self, shape: Shape) -> Shape:
+        """A signal's (..., time, channels) as an image of one row, (..., 1, time, channels)."""
+        return shape if self.axes == 2 else (*shape[:-2], 1, *shape[-2:])
+
+    def image(self, x: Any) -> Any:
+        """The array as images."""
+        return x.reshape(self.as_image(x.shape))
+
+    def like(self, image: Any, shape: Shape) -> Any:
+        """The array of images in the layer's own shape."""
+        return image.reshape(image.shape[0], *shape)
+
+    @property
+    def kernel(self) -> Any:
+        """The kernel as (KH, KW, big channels, small channels)."""
+        return self.image(self.params["kernel"])
+
+
+class _Plain(Convolution):
+    """Forward gathers: z = conv(x, K)."""
+
+    def product(self, x):
+        z = ops(x).conv2d(self.image(x), self.kernel, self.geometry)
+        return self.like(z, self.output_shape)
+
+    def product_dx(self, dz):
+        dx = ops(dz).conv2d_adjoint(self.image(dz), self.kernel, self.geometry)
+        return self.like(dx, self.input_shape)
+
+    def product_dkernel(self, x, dz):
+        dkernel = ops(dz).conv2d_dkernel(self.image(x), self.image(dz), self.geometry)
+        return dkernel.reshape(self.params["kernel"].shape)
+
+
+class _Transposed(Convolution):
+    """Forward scatters: z is the big side, x the small one; the passes exchange their roles."""
+
+    transposed = True
+
+    def product(self, x):
+        z = ops(x).conv2d_adjoint(self.image(x), self.kernel, self.geometry)
+        return self.like(z, self.output_shape)
+
+    def product_dx(self, dz):
+        dx = ops(dz).conv2d(self.image(dz), self.kernel, self.geometry)
+        return self.like(dx, self.input_shape)
+
+    def product_dkernel(self, x, dz):
+        dkernel = ops(dz).conv2d_dkernel(self.image(dz), self.image(x), self.geometry)
+        return dkernel.reshape(self.params["kernel"].shape)
+
+
+@register
+class Conv2D(_Plain):
+    """y = f(conv(x, kernel) + bias): (N, H, W, C) -> (N, OH, OW, filters).
+
+    kernel (KH, KW, C, filters).  padding="same": OH = ceil(H/stride), padded as TensorFlow pads;
+    "valid": OH = (H - KH)//stride + 1, and ValueError if the kernel does not fit.
+
+    Derivation (one axis; two axes are the same line twice).  z[n,o,d] = sum_{t,c} x[n, s*o+t-p, c]
+    K[t,c,d].  Pixel i reaches z[o] through tap t exactly when s*o + t - p = i, so with dz = dL/dz
+
+        dL/dx[n,i,c] = sum over (o,t) with s*o+t-p = i, and d, of dz[n,o,d] K[t,c,d]
+        dL/dK[t,c,d] = sum over n, o of x[n, s*o+t-p, c] dz[n,o,d]
+        dL/db[d]     = sum over n, o of dz[n,o,d]
+
+    The first is conv2d_adjoint (a transposed convolution), the second conv2d_dkernel.
+    """
+
+
+@register
+class Conv2DTranspose(_Transposed):
+    """y = f(transposed conv(x, kernel) + bias): (N, H, W, C) -> (N, OH, OW, filters).
+
+    kernel (KH, KW, filters, C).  padding="same": OH = H*stride; "valid": H*stride +
+    max(KH - stride, 0), as in Keras.
+
+    Derivation (one axis).  It is the adjoint of the convolution of that geometry:
+    z[n,i,c] = sum over (o,t) with s*o+t-p = i, and d, of x[n,o,d] K[t,c,d].  With dz = dL/dz
+
+        dL/dx[n,o,d] = sum_{t,c} dz[n, s*o+t-p, c] K[t,c,d]         a plain convolution of dz
+        dL/dK[t,c,d] = sum over n, o of dz[n, s*o+t-p, c] x[n,o,d]  conv2d_dkernel, roles exchanged
+        dL/db[c]     = sum over n, i of dz[n,i,c]
+    """
+
+
+@register
+class Conv1D(_Plain):
+    """Conv2D on signals (N, time, channels): the derivation's one axis. kernel (K, C, filters)."""
+
+    axes = 1
+
+
+@register
+class Conv1DTranspose(_Transposed):
+    """Conv2DTranspose on signals (N, time, channels). kernel (K, filters, C)."""
+
+    axes = 1

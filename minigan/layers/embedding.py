@@ -1,0 +1,65 @@
+"""Embedding: a row of a table for each whole number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import home
+from ..initializers import get
+from ..kernels import ops
+from .base import Cache, Layer, positive, register, show_shape
+
+
+@register
+class Embedding(Layer):
+    """y = table[x] for whole numbers x from 0 to classes-1: (N, ...) -> (N, ..., units).
+
+    Built with input_shape () for one label a sample.
+
+    Derivation.  With the one-hot matrix E[n,k] = 1 if x[n] = k, y = E @ table, a product that is
+    linear in the table: dtable = E^T @ dy.  Whole numbers have no gradient: dx is None.
+    """
+
+    arguments = ("classes", "units", "embeddings_initializer")
+
+    def __init__(
+        self, classes: int, units: int, *, embeddings_initializer: Any = "random_uniform"
+    ) -> None:
+        super().__init__()
+        self.classes = positive(classes, "classes", "Embedding")
+        self.units = positive(units, "units", "Embedding")
+        self.embeddings_initializer = get(embeddings_initializer)
+
+    def setup(self, input_shape, key):
+        shape = (self.classes, self.units)
+        self.add("embeddings", shape, self.embeddings_initializer, key, shape)
+        return (*input_shape, self.units)
+
+    def check_input(self, x):
+        kind = getattr(getattr(x, "dtype", None), "kind", None)
+        if kind not in ("i", "u"):
+            raise TypeError(
+                f"{self.name}: labels are whole numbers, got {getattr(x, 'dtype', type(x))}"
+            )
+        if self.output_shape is None or x.shape[1:] != self.input_shape:
+            raise ValueError(
+                f"{self.name}: expected labels of shape {show_shape(self.input_shape)}, "
+                f"got {x.shape}"
+            )
+        if isinstance(x, np.ndarray) and x.size and (x.min() < 0 or x.max() >= self.classes):
+            raise ValueError(
+                f"{self.name}: labels run from 0 to {self.classes - 1}, got {x.min()} to {x.max()}"
+            )
+        return x
+
+    def compute(self, x, training, rng, keep):
+        return self.params["embeddings"][x], Cache(x if keep else None)
+
+    def pullback(self, dy, saved, to_input, to_params):
+        if not to_params:
+            return None, {}
+        one_hot = saved.reshape(-1, 1) == home(dy).arange(self.classes)  # (M, classes)
+        rows = dy.reshape(-1, self.units)  # (M, units)
+        return None, {"embeddings": ops(dy).matmul(one_hot.T.astype(dy.dtype), rows)}

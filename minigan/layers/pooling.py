@@ -1,0 +1,75 @@
+"""Pooling: the largest or the mean value of each window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..kernels import ops
+from ..kernels.geometry import Geometry, axis
+from .base import Cache, Layer, one_of, pair, register, show_shape
+
+
+class Pooling(Layer):
+    """Base: (N, H, W, C) -> (N, OH, OW, C). strides default to the pool size, as in Keras."""
+
+    arguments = ("pool_size", "strides", "padding")
+
+    def __init__(
+        self,
+        pool_size: int | tuple[int, int] = 2,
+        *,
+        strides: Any = None,
+        padding: str = "valid",
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.pool_size = pair(pool_size, "pool_size", name)
+        self.strides = pair(self.pool_size if strides is None else strides, "strides", name)
+        self.padding = one_of(padding, ("same", "valid"), "padding", name)
+
+    def setup(self, input_shape, key):
+        if len(input_shape) != 3:
+            raise ValueError(
+                f"{self.name}: {type(self).__name__} takes (None, height, width, channels), "
+                f"got {show_shape(input_shape)}"
+            )
+        try:
+            sides = zip(input_shape, self.pool_size, self.strides, strict=False)
+            self.geometry = Geometry(*(axis(*side, self.padding) for side in sides))
+        except ValueError as error:
+            raise ValueError(f"{self.name}: input {show_shape(input_shape)}: {error}") from None
+        return self.geometry.rows.out, self.geometry.cols.out, input_shape[2]
+
+
+@register
+class MaxPooling2D(Pooling):
+    """y[o] = max over the window's pixels; padding never wins.
+
+    Derivation.  y[o] = x[w(o)], where w(o) is the pixel that won, so dL/dx[i] is the sum of dy[o]
+    over the windows o that i won.  Of equal pixels the first in row-major order wins.  Complex
+    numbers are compared by their real parts.
+    """
+
+    def compute(self, x, training, rng, keep):
+        y, winner = ops(x).max_pool2d(x, self.geometry)
+        return y, Cache(winner if keep else None)
+
+    def pullback(self, dy, saved, to_input, to_params):
+        dx = ops(dy).max_pool2d_adjoint(dy, saved, self.geometry) if to_input else None
+        return dx, {}
+
+
+@register
+class AveragePooling2D(Pooling):
+    """y[o] = mean over those pixels of the window that lie inside the image.
+
+    Derivation.  y[o] = sum_i x[i]/n(o), so dL/dx[i] = the sum of dy[o]/n(o) over the windows
+    that hold i: the adjoint.
+    """
+
+    def compute(self, x, training, rng, keep):
+        return ops(x).average_pool2d(x, self.geometry), Cache(True if keep else None)
+
+    def pullback(self, dy, saved, to_input, to_params):
+        dx = ops(dy).average_pool2d_adjoint(dy, self.geometry) if to_input else None
+        return dx, {}

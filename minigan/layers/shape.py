@@ -1,0 +1,52 @@
+"""Layers that only rename axes: their backward is the renaming undone."""
+
+from __future__ import annotations
+
+import math
+
+from .base import Cache, Layer, positive, register, show_shape
+
+
+class Renaming(Layer):
+    """Base: y is x in another shape, dx is dy in x's shape."""
+
+    def compute(self, x, training, rng, keep):
+        return x.reshape(len(x), *self.output_shape), Cache(True if keep else None)
+
+    def pullback(self, dy, saved, to_input, to_params):
+        return (dy.reshape(len(dy), *self.input_shape) if to_input else None), {}
+
+
+@register
+class Flatten(Renaming):
+    """(N, ...) -> (N, product of the rest), in row-major order."""
+
+    def setup(self, input_shape, key):
+        return (math.prod(input_shape),)
+
+
+@register
+class Reshape(Renaming):
+    """(N, ...) -> (N, *target_shape), in row-major order; one side may be -1."""
+
+    arguments = ("target_shape",)
+
+    def __init__(self, target_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        sides = (target_shape,) if isinstance(target_shape, int) else tuple(target_shape)
+        if sum(side == -1 for side in sides) > 1:
+            raise ValueError(f"Reshape: target_shape={sides} has more than one -1")
+        self.target_shape = tuple(
+            -1 if side == -1 else positive(side, "target_shape", "Reshape") for side in sides
+        )
+
+    def setup(self, input_shape, key):
+        total = math.prod(input_shape)
+        known = math.prod(side for side in self.target_shape if side != -1)
+        target = tuple(total // known if side == -1 else side for side in self.target_shape)
+        if math.prod(target) != total:
+            raise ValueError(
+                f"{self.name}: {show_shape(input_shape)} has {total} values a sample, "
+                f"which do not fill {show_shape(self.target_shape)}"
+            )
+        return target

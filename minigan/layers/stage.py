@@ -1,0 +1,48 @@
+"""Stages: neighbouring layers that run as one. The only place where a model fuses.
+
+A stage has the layer contract and the same mathematics as its layers one after the other; it saves
+memory and passes over memory.
+"""
+
+from __future__ import annotations
+
+from .activations import Elementwise
+from .base import Cache, Layer
+
+
+class ActivatedStage(Layer):
+    """A layer whose output is its own, and an activation computed in place in that output.
+
+    f(z) overwrites z.  That is allowed because backward needs y = f(z) alone for f', and the
+    layer, which `owns_output`, does not look at z again.
+    """
+
+    def __init__(self, layer: Layer, activation: Elementwise) -> None:
+        super().__init__()
+        self.layer, self.activation = layer, activation
+        self.name, self.dtype = layer.name, layer.dtype
+        self.input_shape, self.output_shape = layer.input_shape, layer.output_shape
+
+    def compute(self, x, training, rng, keep):
+        z, cache = self.layer.compute(x, training, rng, keep)
+        y = self.activation.apply(z, out=z)
+        return y, Cache((cache.saved, y) if keep else None, cache.state)
+
+    def pullback(self, dy, saved, to_input, to_params):
+        inner, y = saved
+        return self.layer.pullback(self.activation.derivative(dy, y), inner, to_input, to_params)
+
+    def commit(self, cache):
+        self.layer.commit(cache)
+
+
+def group(children: list[tuple[str, Layer]]) -> list[tuple[str, Layer]]:
+    """The children as stages: (name of the first layer, stage) in order."""
+    stages: list[tuple[str, Layer]] = []
+    for name, layer in children:
+        if isinstance(layer, Elementwise) and stages and stages[-1][1].owns_output:
+            first, owner = stages[-1]
+            stages[-1] = first, ActivatedStage(owner, layer)
+        else:
+            stages.append((name, layer))
+    return stages

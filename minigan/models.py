@@ -1,0 +1,266 @@
+"""The reference networks: each function returns (generator, discriminator), built.
+
+Keyword arguments, where a network has them: latent_dim, the length of z; dropout, D's rate; dtype;
+classes, a number that makes the pair conditional (both then take labels as a second input); sizes,
+the widths of the layers as (generator's, discriminator's).  The defaults are the published
+networks, exactly; the first weights come from `seed` (default: that of mg.seed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import random
+from .initializers import RandomNormal
+from .layers import (
+    Activation,
+    BatchNorm,
+    Conv2D,
+    Conv2DTranspose,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    MaxPooling2D,
+    Parallel,
+    ReLU,
+    Reshape,
+    Tanh,
+    UpSampling2D,
+)
+from .layers.base import Shape
+from .random import Key
+from .sequential import Sequential
+from .spelling import did_you_mean
+
+Pair = tuple[Sequential, Sequential]
+Sizes = tuple[Sequence[int], Sequence[int]]
+
+
+def digits(
+    *,
+    latent_dim: int = 100,
+    dropout: float = 0.4,
+    dtype: str = "float32",
+    classes: int | None = None,
+    sizes: Sizes = ((128, 128, 128), (64, 64)),
+    seed: int | None = None,
+) -> Pair:
+    """28x28x1 in [0, 1]: G 1,164,289 parameters, D 40,705."""
+    (stem, *ups), downs = sizes
+    start: dict[str, Any] = {"kernel_initializer": normal()}
+    g_stem = [Dense(7 * 7 * stem), LeakyReLU(0.2), Reshape((7, 7, stem))]
+    g = [
+        layer
+        for width in ups
+        for layer in (
+            Conv2DTranspose(width, 4, strides=2, padding="same", **start),
+            LeakyReLU(0.2),
+        )
+    ]
+    g += [Conv2D(1, 7, padding="same", activation="sigmoid", **start)]
+    d = [
+        layer
+        for width in downs
+        for layer in (Conv2D(width, 3, strides=2, padding="same", **start), LeakyReLU(0.2))
+    ]
+    d += [Flatten(), Dropout(dropout), Dense(1, activation="sigmoid")]
+    return pair(g_stem, g, d, (28, 28, 1), (7, 7), latent_dim, classes, dtype, seed)
+
+
+def flowers(
+    *,
+    latent_dim: int = 100,
+    dropout: float = 0.4,
+    dtype: str = "float32",
+    classes: int | None = None,
+    sizes: Sizes = ((128, 128, 128, 128, 128), (40, 128, 128, 128, 128)),
+    seed: int | None = None,
+) -> Pair:
+    """80x80x3 in [-1, 1]: G 1,971,715 parameters, D 1,363,553.
+
+    classes=102 is the published conditional form, whose transposed convolutions are k4:
+    G 1,390,314, D 3,971,753.
+    """
+    (stem, *ups), (first, *downs) = sizes
+    start: dict[str, Any] = {"kernel_initializer": normal()}
+    kernel = 5 if classes is None else 4
+    g_stem = [Dense(5 * 5 * stem), LeakyReLU(0.2), Reshape((5, 5, stem))]
+    g = [
+        layer
+        for width in ups
+        for layer in (
+            Conv2DTranspose(width, kernel, strides=2, padding="same", **start),
+            LeakyReLU(0.2),
+        )
+    ]
+    g += [Conv2D(3, 5, padding="same", activation="tanh", **start)]
+    d = [Conv2D(first, 5, padding="same", **start), LeakyReLU(0.2)]
+    d += [
+        layer
+        for width in downs
+        for layer in (Conv2D(width, 5, strides=2, padding="same", **start), LeakyReLU(0.2))
+    ]
+    d += [Flatten(), Dropout(dropout), Dense(1, activation="sigmoid")]
+    return pair(g_stem, g, d, (80, 80, 3), (5, 5), latent_dim, classes, dtype, seed)
+
+
+def dcgan64(
+    *,
+    latent_dim: int = 100,
+    dropout: float = 0.3,
+    dtype: str = "float32",
+    classes: int | None = None,
+    sizes: Sizes = ((512, 256, 128, 64), (64, 128, 256, 512)),
+    seed: int | None = None,
+) -> Pair:
+    """64x64x1 in [-1, 1], no biases: G 3,576,576 parameters, D 2,765,312."""
+    (first, *ups), (d_first, *downs) = sizes
+    plain: dict[str, Any] = {"use_bias": False}
+    half = {"strides": 2, "padding": "same", **plain}
+    g_stem = [Reshape((1, 1, latent_dim))]
+    g = [Conv2DTranspose(first, 4, padding="valid", **plain), BatchNorm(momentum=0.9)]
+    g += [LeakyReLU(0.2)]
+    for width in ups:
+        g += [Conv2DTranspose(width, 4, **half), BatchNorm(momentum=0.9), LeakyReLU(0.2)]
+    g += [Conv2DTranspose(1, 4, activation="tanh", **half)]
+    d = [Conv2D(d_first, 4, **half), LeakyReLU(0.2), Dropout(dropout)]
+    for width in downs:
+        d += [Conv2D(width, 4, **half), BatchNorm(momentum=0.9), LeakyReLU(0.2), Dropout(dropout)]
+    d += [Conv2D(1, 4, padding="valid", activation="sigmoid", **plain), Flatten()]
+    return pair(g_stem, g, d, (64, 64, 1), (1, 1), latent_dim, classes, dtype, seed)
+
+
+def upsample64(
+    *,
+    latent_dim: int = 100,
+    dtype: str = "float32",
+    classes: int | None = None,
+    sizes: Sizes = ((1024, 128, 128, 128), (64, 128, 128, 1024)),
+    seed: int | None = None,
+) -> Pair:
+    """64x64x3 in [-1, 1]: G 9,362,051 parameters, D 3,898,369."""
+    (hidden, stem, *ups), (first, *downs, last) = sizes
+    g_stem = [Dense(hidden), Tanh(), Dense(8 * 8 * stem), BatchNorm(), Tanh()]
+    g_stem += [Reshape((8, 8, stem))]
+    g: list[Layer] = []
+    for width in ups:
+        g += [UpSampling2D(2), Conv2D(width, 5, padding="same"), Tanh()]
+    g += [UpSampling2D(2), Conv2D(3, 5, padding="same"), Tanh()]
+    d = [Conv2D(first, 5, padding="same"), Tanh(), MaxPooling2D(2)]
+    for width in downs:
+        d += [Conv2D(width, 5), Tanh(), MaxPooling2D(2)]
+    d += [Flatten(), Dense(last), Tanh(), Dense(1, activation="sigmoid")]
+    return pair(g_stem, g, d, (64, 64, 3), (8, 8), latent_dim, classes, dtype, seed)
+
+
+def mlp_digits(
+    *,
+    latent_dim: int = 64,
+    dtype: str = "float32",
+    classes: int | None = None,
+    sizes: Sizes = ((128, 256, 512, 1024), (512, 256, 128)),
+    seed: int | None = None,
+) -> Pair:
+    """Vectors of 784 in [0, 1], PyTorch's conventions: G 1,505,680 trainable, D 566,273.
+
+    The conditional form appends a vector of the label to z and to the image.
+    """
+    torch: dict[str, Any] = dict.fromkeys(
+        ("kernel_initializer", "bias_initializer"), "torch_uniform"
+    )
+    g: list[Layer] = []
+    for width in sizes[0]:
+        g += [Dense(width, **torch), BatchNorm(momentum=0.9, epsilon=1e-5, unbiased=True), ReLU()]
+    g += [Dense(784, activation="sigmoid", **torch)]
+    d: list[Layer] = []
+    for width in sizes[1]:
+        d += [Dense(width, **torch), LeakyReLU(0.2)]
+    d += [Dense(1, **torch)]
+    return pair([], g, d, (784,), None, latent_dim, classes, dtype, seed)
+
+
+def clear_digits(
+    *,
+    latent_dim: int = 100,
+    dtype: str = "float32",
+    classes: int | None = None,
+    seed: int | None = None,
+) -> Pair:
+    """28x28x1 in [-1, 1]: a small DCGAN, the default of `minigan train digits`."""
+    start: dict[str, Any] = {"kernel_initializer": normal()}
+    half = {"strides": 2, "padding": "same", **start}
+    g_stem = [Dense(7 * 7 * 128, **start), BatchNorm(momentum=0.9), ReLU(), Reshape((7, 7, 128))]
+    g = [Conv2DTranspose(64, 4, **half), BatchNorm(momentum=0.9), ReLU()]
+    g += [Conv2DTranspose(1, 4, activation="tanh", **half)]
+    d = [Conv2D(64, 4, **half), LeakyReLU(0.2), Conv2D(128, 4, **half), BatchNorm(momentum=0.9)]
+    d += [LeakyReLU(0.2), Flatten(), Dense(1, **start)]
+    return pair(g_stem, g, d, (28, 28, 1), (7, 7), latent_dim, classes, dtype, seed)
+
+
+NAMES = ("digits", "flowers", "dcgan64", "upsample64", "mlp_digits", "clear_digits")
+
+
+def get(name: str) -> Any:
+    """The function that makes the pair of this name."""
+    if name not in NAMES:
+        raise ValueError(
+            f"network {name!r} is unknown; known are {', '.join(NAMES)}"
+            f"{did_you_mean(name, list(NAMES))}"
+        )
+    return globals()[name]
+
+
+def normal() -> RandomNormal:
+    """N(0, 0.02): where a DCGAN's kernels start (Radford et al., 2016)."""
+    return RandomNormal(stddev=0.02)
+
+
+def pair(
+    g_stem: list[Layer],
+    g: list[Layer],
+    d: list[Layer],
+    image: Shape,
+    plane: Shape | None,
+    latent_dim: int,
+    classes: int | None,
+    dtype: str,
+    seed: int | None,
+) -> Pair:
+    """Build both networks; with `classes`, join the label to z's feature map and to the image.
+
+    plane: height and width of G's first feature map; None joins vectors instead of planes.
+    """
+    seed = random.current_seed() if seed is None else seed
+    g_shape: Any = (latent_dim,)
+    d_shape: Any = image
+    if classes is not None:
+        g_branch = label_branch(classes, 50, plane)
+        stem = [Sequential(g_stem) if g_stem else Activation("linear"), g_branch]
+        g = [Parallel(stem), *g]
+        d_branch = label_branch(classes, 50 if plane is None else 400, plane and image[:2])
+        d = [Parallel([Activation("linear"), d_branch]), *d]
+        g_shape, d_shape = ((latent_dim,), ()), (image, ())
+    else:
+        g = [*g_stem, *g]
+    return (
+        Sequential(
+            g, input_shape=g_shape, dtype=dtype, name="generator",
+            key=Key(seed, "weights", layer="generator"),
+        ),
+        Sequential(
+            d, input_shape=d_shape, dtype=dtype, name="discriminator",
+            key=Key(seed, "weights", layer="discriminator"),
+        ),
+    )  # fmt: skip
+
+
+def label_branch(classes: int, units: int, plane: Shape | None) -> Sequential:
+    """A label as a plane of one channel, or as a vector of `units` when plane is None."""
+    layers: list[Layer] = [Embedding(classes, units)]
+    if plane is not None:
+        layers += [Dense(plane[0] * plane[1]), Reshape((*plane, 1))]
+    return Sequential(layers)

@@ -1,0 +1,200 @@
+"""Optimizers: opt.step(params, grads) moves the parameters in place.
+
+params and grads are dictionaries of the same keys.  A network's dictionaries are views into one
+vector each, and are then updated in one pass.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .flat import FlatDict
+from .kernels import ops
+from .layers.base import one_of
+from .spelling import Spelling, did_you_mean
+
+Array = Any
+
+
+class Optimizer(metaclass=Spelling):
+    """Base: subclasses name their moments and write `update`."""
+
+    moments: tuple[str, ...] = ()
+
+    def __init__(self, learning_rate: float) -> None:
+        if not learning_rate >= 0:
+            raise ValueError(
+                f"{type(self).__name__}: learning_rate={learning_rate} should not be negative"
+            )
+        self.learning_rate = float(learning_rate)
+        self.t = 0
+        self._moments: dict[str, FlatDict] = {}
+
+    def step(self, params: dict[str, Array], grads: dict[str, Array]) -> None:
+        """Move the parameters against their gradients, in place."""
+        self._check(params, grads)
+        self.t += 1
+        for name in self.moments:
+            if name not in self._moments:
+                self._moments[name] = FlatDict.laid_out_as(params, zeros=True)
+        moments = [self._moments[name] for name in self.moments]
+        flat = isinstance(params, FlatDict) and isinstance(grads, FlatDict)
+        if flat and list(params) == list(grads):
+            self.update(params.flat, grads.flat, *(m.flat for m in moments))
+        else:
+            for name, p in params.items():
+                self.update(p, grads[name], *(m[name] for m in moments))
+
+    def update(self, p: Array, g: Array, *moments: Array) -> None:
+        """Move one array."""
+        raise TypeError(f"{type(self).__name__} does not define update()")
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """{"t": steps taken, "<moment>.<param>": array}: live arrays."""
+        arrays = {
+            f"{moment}.{name}": array
+            for moment, found in self._moments.items()
+            for name, array in found.items()
+        }
+        return {"t": self.t, **arrays}
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self.t = int(state["t"])
+        self._moments = {}
+        for moment in self.moments:
+            found = {
+                k[len(moment) + 1 :]: a for k, a in state.items() if k.startswith(moment + ".")
+            }
+            if found:
+                self._moments[moment] = FlatDict.of(found)
+
+    def config(self) -> dict[str, Any]:
+        """The optimizer as JSON: its name and arguments."""
+        arguments = {k: v for k, v in vars(self).items() if k not in ("t", "_moments")}
+        return {"name": _name(self), **arguments}
+
+    def _check(self, params: dict[str, Array], grads: dict[str, Array]) -> None:
+        where = type(self).__name__
+        if set(grads or {}) != set(params):
+            odd = sorted(set(params) ^ set(grads or {}))
+            raise ValueError(
+                f"{where}: params and grads must have the same keys; only one has "
+                f"{', '.join(odd[:5])}{' ...' if len(odd) > 5 else ''}"
+            )
+        for moment in self._moments.values():
+            if list(moment) != list(params) or any(
+                moment[name].shape != p.shape or moment[name].dtype != p.dtype
+                for name, p in params.items()
+            ):
+                raise ValueError(f"{where}: these are not the parameters it has stepped before")
+
+
+class SGD(Optimizer):
+    """p -= lr * g; with momentum mu: v = mu v + g, p -= lr * v  (PyTorch's form)."""
+
+    def __init__(self, learning_rate: float = 0.01, *, momentum: float = 0.0) -> None:
+        super().__init__(learning_rate)
+        self.momentum = float(momentum)
+        self.moments = ("v",) if momentum else ()
+
+    def update(self, p, g, *moments):
+        if moments:
+            (v,) = moments
+            v *= self.momentum
+            v += g
+            g = v
+        p -= self.learning_rate * g
+
+    def config(self):
+        config = super().config()
+        config.pop("moments")
+        return config
+
+
+class RMSprop(Optimizer):
+    """v = rho v + (1-rho) g^2,  p -= lr * g / (sqrt(v) + epsilon).  Hinton (2012)."""
+
+    moments = ("v",)
+
+    def __init__(
+        self, learning_rate: float = 1e-3, *, rho: float = 0.9, epsilon: float = 1e-7
+    ) -> None:
+        super().__init__(learning_rate)
+        self.rho, self.epsilon = float(rho), float(epsilon)
+
+    def update(self, p, g, *moments):
+        (v,) = moments
+        v += (1 - self.rho) * (g * g - v)
+        p -= self.learning_rate * g / (np.sqrt(v) + self.epsilon)
+
+
+class Adam(Optimizer):
+    """Kingma and Ba (2015), algorithm 1.  At step t, with m and v the decayed means of g and g^2:
+
+        m = beta_1 m + (1-beta_1) g          mhat = m / (1 - beta_1^t)
+        v = beta_2 v + (1-beta_2) g^2        vhat = v / (1 - beta_2^t)
+
+        form="torch":  p -= lr * mhat / (sqrt(vhat) + epsilon)                        (1e-8)
+        form="keras":  p -= lr * sqrt(1-beta_2^t)/(1-beta_1^t) * m / (sqrt(v) + epsilon)  (1e-7)
+
+    The forms differ in where epsilon stands; epsilon=None takes the form's own.
+    """
+
+    moments = ("m", "v")
+
+    def __init__(
+        self,
+        learning_rate: float = 2e-4,
+        *,
+        beta_1: float = 0.5,
+        beta_2: float = 0.999,
+        epsilon: float | None = None,
+        form: str = "keras",
+    ) -> None:
+        super().__init__(learning_rate)
+        self.form = one_of(form, ("keras", "torch"), "form", "Adam")
+        for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
+            if not 0 <= beta < 1:
+                raise ValueError(f"Adam: {name}={beta} should be at least 0 and less than 1")
+        self.beta_1, self.beta_2 = float(beta_1), float(beta_2)
+        self.epsilon = {"keras": 1e-7, "torch": 1e-8}[form] if epsilon is None else float(epsilon)
+
+    def update(self, p, g, *moments):
+        m, v = moments
+        c1, c2 = 1 - self.beta_1**self.t, 1 - self.beta_2**self.t
+        if self.form == "torch":  # lr/c1 * m / (sqrt(v)/sqrt(c2) + epsilon)
+            rate, root = self.learning_rate / c1, 1 / math.sqrt(c2)
+        else:  # lr*sqrt(c2)/c1 * m / (sqrt(v) + epsilon)
+            rate, root = self.learning_rate * math.sqrt(c2) / c1, 1.0
+        ops(p).adam(p, g, m, v, rate, (self.beta_1, self.beta_2), root, self.epsilon)
+
+
+NAMES: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD, "rmsprop": RMSprop}
+
+
+def get(spec: Any) -> Optimizer:
+    """An optimizer from an optimizer, a name, or its config."""
+    if isinstance(spec, Optimizer):
+        return spec
+    options = dict(spec) if isinstance(spec, dict) else {"name": spec}
+    name = options.pop("name", None)
+    if name not in NAMES:
+        raise ValueError(
+            f"optimizer {name!r} is unknown; known are {', '.join(NAMES)}"
+            f"{did_you_mean(str(name), list(NAMES))}"
+        )
+    return NAMES[name](**options)
+
+
+def _name(optimizer: Optimizer) -> str:
+    for name, cls in NAMES.items():
+        if type(optimizer) is cls:
+            return name
+    raise TypeError(
+        f"{type(optimizer).__name__} is not registered: add it to minigan.optimizers.NAMES"
+    )

@@ -1,0 +1,103 @@
+"""Training recipes as data: mg.GAN(generator, discriminator, **recipe).
+
+Each of the five named after a network is that network's published recipe; the others are ours.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .spelling import did_you_mean
+
+Recipe = dict[str, Any]
+
+_ADAM = {"name": "adam", "learning_rate": 2e-4, "beta_1": 0.5, "form": "keras"}
+
+# D on 256 real images, an update; on 128 fakes, an update; G on 256 fresh latents
+digits: Recipe = {
+    "objective": "non_saturating",
+    "g_optimizer": _ADAM,
+    "d_optimizer": _ADAM,
+    "update": "separate",
+    "fakes_per_real": 0.5,
+    "batch_size": 256,
+    "epochs": 100,
+}
+
+flowers: Recipe = {**digits}
+
+# one z, both losses at the same weights; targets with outward noise, for which the loss from logits
+# has no minimum: the logit is clipped where a probability would be, at log((1 - 1e-7)/1e-7)
+dcgan64: Recipe = {
+    "objective": {"name": "non_saturating", "logit_clip": 16.118},
+    "g_optimizer": _ADAM,
+    "d_optimizer": _ADAM,
+    "update": "simultaneous",
+    "real_targets": (1.0, 1.1),
+    "fake_targets": (-0.1, 0.0),
+    "d_loss_weight": 0.5,
+    "batch_size": 128,
+    "epochs": 100,
+}
+
+# D on one batch of real images and fakes made in inference mode
+upsample64: Recipe = {
+    "objective": "non_saturating",
+    "g_optimizer": _ADAM,
+    "d_optimizer": _ADAM,
+    "update": "joint",
+    "d_fakes": "inference",
+    "d_loss_weight": 0.5,
+    "batch_size": 128,
+    "epochs": 100,
+}
+
+_TORCH = {
+    "name": "adam",
+    "learning_rate": 1e-5,
+    "beta_1": 0.9,
+    "beta_2": 0.999,
+    "form": "torch",
+}
+
+mlp_digits: Recipe = {
+    "objective": "non_saturating",
+    "g_optimizer": _TORCH,
+    "d_optimizer": _TORCH,
+    "update": "joint",
+    "d_loss_weight": 0.5,
+    "batch_size": 128,
+    "epochs": 200,
+}
+
+# ours: what `minigan train digits` runs
+clear_digits: Recipe = {
+    "objective": "non_saturating",
+    "g_optimizer": _ADAM,
+    "d_optimizer": _ADAM,
+    "update": "separate",
+    "ema": 0.998,
+    "batch_size": 64,
+    "epochs": 20,
+}
+
+NAMES = ("digits", "flowers", "dcgan64", "upsample64", "mlp_digits", "clear_digits")
+
+# `minigan train NAME` runs this (network, recipe); `--recipe reference` runs (NAME, NAME)
+DEFAULT = {
+    "digits": ("clear_digits", "clear_digits"),
+    "flowers": ("flowers", "flowers"),
+    "dcgan64": ("dcgan64", "dcgan64"),
+    "upsample64": ("upsample64", "upsample64"),
+    "mlp_digits": ("mlp_digits", "mlp_digits"),
+}
+
+
+def get(name: str) -> Recipe:
+    """A copy of the recipe of this name."""
+    if name not in NAMES:
+        raise ValueError(
+            f"recipe {name!r} is unknown; known are {', '.join(NAMES)}"
+            f"{did_you_mean(name, list(NAMES))}"
+        )
+    return dict(globals()[name])

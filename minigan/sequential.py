@@ -1,0 +1,254 @@
+"""Sequential: layers one after the other, and the tables that describe networks.
+
+A Sequential is a layer.  Forward is the composition of its layers; backward is the chain rule, from
+the last layer to the first.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from . import random
+from .backend import home
+from .flat import FlatDict
+from .layers.activations import Activation, Sigmoid
+from .layers.base import (
+    Array,
+    Cache,
+    Layer,
+    from_config,
+    register,
+    show_shape,
+    to_config,
+)
+from .layers.container import Container
+from .layers.embedding import Embedding
+from .layers.linear import Linear
+from .layers.merge import Parallel
+from .layers.norm import BatchNorm
+from .layers.shape import Renaming
+from .layers.stage import group
+from .random import Key
+
+
+@register
+class Sequential(Container):
+    """y = layer_n(... layer_1(x)).
+
+    Built at once when input_shape is given (without the batch axis; a tuple of shapes if the first
+    layer is a Parallel of several inputs).  All parameters are views into one vector,
+    `params.flat`, keyed <layer>.<param> with the layers' names counted as Keras counts them.
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Layer],
+        *,
+        input_shape: Any = None,
+        dtype: Any = "float32",
+        name: str = "sequential",
+        key: Key | None = None,
+    ) -> None:
+        super().__init__([from_config(v) if isinstance(v, dict) else v for v in layers])
+        self.name = name
+        if input_shape is not None:
+            self.build(input_shape, dtype, key)
+
+    def config(self) -> dict[str, Any]:
+        shape = None if self.input_shape is None else list(_as_lists(self.input_shape))
+        return {
+            "layers": [to_config(layer) for layer in self.layers],
+            "input_shape": shape,
+            "dtype": self.dtype.name,
+            "name": self.name,
+        }
+
+    # the layer contract
+
+    def setup(self, input_shape, key):
+        shape = input_shape
+        for name, layer in self.children():
+            shape = layer.build(shape, self.dtype, key.child(name))
+        self.regroup()
+        self.gather()
+        return shape
+
+    def regroup(self) -> None:
+        self._stages = group(self.children())
+
+    def check_input(self, x):
+        if self.output_shape is None or not self.layers:
+            return super().check_input(x)
+        return self.layers[0].check_input(x)
+
+    def compute(self, x, training, rng, keep):
+        key = random.as_key(rng, "dropout")
+        saved, states = [], []
+        for name, stage in self._stages:
+            x, cache = stage.compute(x, training, key.child(name), keep)
+            saved.append(cache.saved)
+            states.append(cache.state)
+        return x, Cache(saved if keep else None, states)
+
+    def pullback(self, dy, saved, to_input, to_params):
+        grads = FlatDict.laid_out_as(self.params) if to_params else {}
+        lowest = 0 if to_input else self._first_with_params()
+        for i in range(len(self._stages) - 1, lowest - 1, -1):
+            name, stage = self._stages[i]
+            dy, found = stage.pullback(dy, saved[i], to_input or i > lowest, to_params)
+            for key, g in found.items():
+                if to_params:
+                    grads[f"{name}.{key}"][...] = g
+        return dy, grads
+
+    def _first_with_params(self) -> int:
+        """The first stage that has a parameter: below it, only an input gradient has a purpose."""
+        owners = {key.split(".", 1)[0] for key in self.params}
+        found = [i for i, (name, _) in enumerate(self._stages) if name in owners]
+        return found[0] if found else len(self._stages)
+
+    def commit(self, cache):
+        for (_, stage), state in zip(self._stages, cache.state, strict=True):
+            if state is not None:
+                stage.commit(Cache(None, state))
+
+    def null_gradients(self):
+        """Those of the layers, and a bias straight before a BatchNorm, which subtracts it again."""
+        null = super().null_gradients()
+        for (name, layer), (_, after) in zip(self.children(), self.children()[1:], strict=False):
+            if isinstance(after, BatchNorm) and isinstance(layer, Linear) and layer.owns_output:
+                null |= {f"{name}.bias"} & set(self.params)
+        return null
+
+    # what a user calls
+
+    def predict(self, x: Any, batch_size: int = 128) -> Array:
+        """The output in inference mode, in batches; x is cast to the model's dtype.
+
+        ValueError when x is not finite.
+        """
+        if batch_size < 1:
+            raise ValueError(f"{self.name}: batch_size={batch_size} should be 1 or more")
+        x = self.cast_input(x)
+        n = len(x[0] if isinstance(x, tuple) else x)
+        parts = []
+        for k in range(0, n, batch_size):
+            batch = slice(k, k + batch_size)
+            part = tuple(a[batch] for a in x) if isinstance(x, tuple) else x[batch]
+            parts.append(self.forward(part, training=False, keep=False)[0])
+        if not parts:
+            raise ValueError(f"{self.name}: predict was given no samples")
+        return home(parts[0]).concatenate(parts)
+
+    def cast_input(self, x: Any) -> Any:
+        """x in the model's dtype (labels as they are); ValueError when it is not finite."""
+        if isinstance(x, (tuple, list)) and isinstance(self.input_shape[0], tuple):
+            return tuple(cast_finite(a, self.dtype, self.name) for a in x)
+        return cast_finite(x, self.dtype, self.name)
+
+    def logits(self) -> Sequential:
+        """This model without the sigmoid that ends it, sharing parameters and state.
+
+        A last sigmoid is found behind Flatten and Reshape too.  A model that has none is returned
+        as it is.
+        """
+        last = len(self.layers) - 1
+        while last >= 0 and isinstance(self.layers[last], Renaming):
+            last -= 1
+        layer = self.layers[last] if last >= 0 else None
+        if isinstance(layer, Linear) and layer.activation == "sigmoid":
+            replaced: Layer = layer.with_activation(None)
+        elif isinstance(layer, Sigmoid) or getattr(layer, "activation", None) == "sigmoid":
+            replaced = Activation("linear")
+            replaced.build(layer.input_shape, self.dtype)
+        else:
+            return self
+        other = copy.copy(self)
+        other.layers = [*self.layers[:last], replaced, *self.layers[last + 1 :]]
+        other.regroup()
+        return other
+
+    def summary(self) -> str:
+        """A table of the layers: name, output shape, parameters; totals below."""
+        rows = [(f"{self.name} input", show_shape(self.input_shape), "")] + _rows(self, "")
+        return table(f'Model: "{self.name}"', rows, [_totals(self)])
+
+
+def cast_finite(a: Any, dtype: np.dtype, name: str) -> Array:
+    """The array in this dtype; whole numbers other than uint8 (labels) stay what they are."""
+    a = a if hasattr(a, "dtype") else np.asarray(a)
+    if a.dtype.kind in "iu" and a.dtype != np.uint8:
+        return a if a.ndim == 1 else a.astype(dtype)
+    if a.dtype.kind not in "fcbu":
+        raise TypeError(f"{name}: the input is {a.dtype}; numbers are needed")
+    if a.dtype.kind in "fc" and not bool(home(a).isfinite(a).all()):
+        bad = tuple(int(i[0]) for i in home(a).nonzero(~home(a).isfinite(a)))
+        raise ValueError(f"{name}: the input is not finite: {a[bad]} at index {bad}")
+    return a if a.dtype == dtype else a.astype(dtype)
+
+
+def is_labels(model: Layer, which: int | None) -> int | None:
+    """The number of classes if this input (None: the only one) is labels, else None."""
+    layer = model
+    while not isinstance(layer, Embedding):
+        if isinstance(layer, Parallel) and layer.split and which is not None:
+            layer, which = layer.layers[which], None
+        elif isinstance(layer, Container) and layer.layers:
+            layer = layer.layers[0]
+        else:
+            return None
+    return layer.classes
+
+
+def stacked_summary(generator: Sequential, discriminator: Sequential) -> str:
+    """The table of a generator's step: the generator, and the discriminator frozen behind it."""
+    rows = [
+        (f"{m.name} (Sequential)", show_shape(m.output_shape), f"{sum(m.count_params()):,}")
+        for m in (generator, discriminator)
+    ]
+    trainable, moving = generator.count_params()
+    frozen = sum(discriminator.count_params())
+    totals = [
+        f"Total params: {trainable + moving + frozen:,}",
+        f"Trainable params: {trainable:,}",
+        f"Non-trainable params: {moving + frozen:,} (frozen discriminator: {frozen:,})",
+    ]
+    return table('Model: "gan", the generator\'s step', rows, ["\n".join(totals)])
+
+
+def _rows(model: Container, indent: str) -> list[tuple[str, str, str]]:
+    rows = []
+    for name, layer in model.children():
+        label = f"{indent}{name} ({type(layer).__name__})"
+        count = f"{sum(layer.count_params()):,}"
+        rows.append((label, show_shape(layer.output_shape), count))
+        if isinstance(layer, Container):
+            rows += _rows(layer, indent + "  ")
+    return rows
+
+
+def _totals(model: Layer) -> str:
+    trainable, moving = model.count_params()
+    return (
+        f"Total params: {trainable + moving:,}\n"
+        f"Trainable params: {trainable:,}\n"
+        f"Non-trainable params: {moving:,}"
+    )
+
+
+def table(title: str, rows: list[tuple[str, str, str]], footers: list[str]) -> str:
+    """A plain-text table of three columns: layer, output shape, parameters."""
+    head = ("Layer (type)", "Output Shape", "Param #")
+    a, b, c = (max(len(row[i]) for row in [head, *rows]) for i in range(3))
+    line = "-" * (a + b + c + 4)
+    lines = [title, line, f"{head[0]:<{a}}  {head[1]:<{b}}  {head[2]:>{c}}", line]
+    lines += [f"{x:<{a}}  {y:<{b}}  {z:>{c}}" for x, y, z in rows]
+    return "\n".join([*lines, line, *footers])
+
+
+def _as_lists(shape: Any) -> Any:
+    return [_as_lists(s) if isinstance(s, tuple) else s for s in shape]
