@@ -84,7 +84,7 @@ def asarray(array: Any, dtype: Any = None) -> Array:
 def check_dtype(dtype: Any) -> np.dtype:
     """The dtype as a NumPy dtype; TypeError for any that a model cannot have."""
     try:
-        found = np.dtype(dtype)
+        found = None if dtype is None else np.dtype(dtype)
     except TypeError:
         found = None
     if found is None or found.name not in DTYPES:

@@ -38,8 +38,11 @@ class Optimizer(metaclass=Spelling):
         self._check(params, grads)
         self.t += 1
         for name in self.moments:
-            if name not in self._moments:
+            found = self._moments.get(name)
+            if found is None:
                 self._moments[name] = FlatDict.laid_out_as(params, zeros=True)
+            elif list(found) != list(params):  # read from a file that sorts its keys
+                self._moments[name] = FlatDict.laid_out_as(params).fill(found)
         moments = [self._moments[name] for name in self.moments]
         flat = isinstance(params, FlatDict) and isinstance(grads, FlatDict)
         if flat and list(params) == list(grads):
@@ -87,7 +90,7 @@ class Optimizer(metaclass=Spelling):
                 f"{', '.join(odd[:5])}{' ...' if len(odd) > 5 else ''}"
             )
         for moment in self._moments.values():
-            if list(moment) != list(params) or any(
+            if set(moment) != set(params) or any(
                 moment[name].shape != p.shape or moment[name].dtype != p.dtype
                 for name, p in params.items()
             ):

@@ -147,8 +147,15 @@ class Sequential(Container):
     def cast_input(self, x: Any) -> Any:
         """x in the model's dtype (labels as they are); ValueError when it is not finite."""
         if isinstance(x, (tuple, list)) and isinstance(self.input_shape[0], tuple):
-            return tuple(cast_finite(a, self.dtype, self.name) for a in x)
-        return cast_finite(x, self.dtype, self.name)
+            return tuple(self._cast(a, i) for i, a in enumerate(x))
+        return self._cast(x, None)
+
+    def _cast(self, a: Any, which: int | None) -> Any:
+        if is_labels(self, which):
+            if a is None:
+                raise ValueError(f"{self.name}: this network is conditional; give it labels too")
+            return a if hasattr(a, "dtype") else np.asarray(a)
+        return cast_finite(a, self.dtype, self.name)
 
     def logits(self) -> Sequential:
         """This model without the sigmoid that ends it, sharing parameters and state.
@@ -179,11 +186,9 @@ class Sequential(Container):
 
 
 def cast_finite(a: Any, dtype: np.dtype, name: str) -> Array:
-    """The array in this dtype; whole numbers other than uint8 (labels) stay what they are."""
+    """The array in this dtype; ValueError when it is not finite."""
     a = a if hasattr(a, "dtype") else np.asarray(a)
-    if a.dtype.kind in "iu" and a.dtype != np.uint8:
-        return a if a.ndim == 1 else a.astype(dtype)
-    if a.dtype.kind not in "fcbu":
+    if a.dtype.kind not in "fcbiu":
         raise TypeError(f"{name}: the input is {a.dtype}; numbers are needed")
     if a.dtype.kind in "fc" and not bool(home(a).isfinite(a).all()):
         bad = tuple(int(i[0]) for i in home(a).nonzero(~home(a).isfinite(a)))

@@ -35,6 +35,13 @@ def flat(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     return arrays
 
 
+def matrices(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The arrays as matrices (M, C) when that takes no copy, else as they are."""
+    if all(a.flags.c_contiguous for a in arrays):
+        return tuple(a.reshape(-1, a.shape[-1]) for a in arrays)
+    return arrays
+
+
 def _new(like: np.ndarray, out: np.ndarray | None) -> np.ndarray:
     return pool.empty(like.shape, like.dtype) if out is None else out
 
@@ -51,21 +58,22 @@ def add_bias(y: np.ndarray, bias: np.ndarray) -> np.ndarray:
     if y.shape[-1] == 1:
         each(lambda y: np.add(y, bias[0], out=y), *flat(y))
     else:
-        each(lambda y: np.add(y, bias, out=y), y.reshape(-1, y.shape[-1]))
+        each(lambda y: np.add(y, bias, out=y), *matrices(y))
     return y
 
 
+def _slopes(x: np.ndarray, slope: float) -> np.ndarray:
+    """1 where x > 0, slope elsewhere. Only the real part decides."""
+    factor = (x.real > 0).astype(x.real.dtype)
+    factor *= 1 - slope
+    factor += slope
+    return factor
+
+
 def leaky_relu(x: np.ndarray, slope: float, out: np.ndarray | None = None) -> np.ndarray:
-    """max(x, slope*x), which is the leaky ReLU for 0 <= slope <= 1.
-
-    NumPy orders complex numbers by their real parts first, so the same line serves them.
-    """
+    """x times 1 where x > 0, times slope elsewhere."""
     out = _new(x, out)
-
-    def block(x: np.ndarray, out: np.ndarray) -> None:
-        np.maximum(x, x * slope, out=out)
-
-    each(block, *flat(x, out))
+    each(lambda x, out: np.multiply(x, _slopes(x, slope), out=out), *flat(x, out))
     return out
 
 
@@ -74,14 +82,7 @@ def leaky_relu_backward(
 ) -> np.ndarray:
     """dy times 1 where y > 0, times slope elsewhere."""
     out = _new(dy, out)
-
-    def block(dy: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-        factor = (y.real > 0).astype(y.real.dtype)
-        factor *= 1 - slope
-        factor += slope
-        np.multiply(dy, factor, out=out)
-
-    each(block, *flat(dy, y, out))
+    each(lambda dy, y, out: np.multiply(dy, _slopes(y, slope), out=out), *flat(dy, y, out))
     return out
 
 
@@ -106,15 +107,15 @@ def tanh_backward(dy: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) 
 
 
 def sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """1/(1 + e^-x); where e^-x overflows to infinity the result is 0, as it should be."""
+    """1/(1 + e^-x), computed from e^-|x| so that nothing overflows."""
     out = _new(x, out)
 
     def block(x: np.ndarray, out: np.ndarray) -> None:
-        with np.errstate(over="ignore"):
-            np.negative(x, out=out)
-            np.exp(out, out=out)
-            out += 1
-            np.divide(1, out, out=out)
+        positive = x.real > 0
+        small = np.exp(np.where(positive, -x, x))
+        top = np.where(positive, 1, small)
+        small += 1
+        np.divide(top, small, out=out)
 
     each(block, *flat(x, out))
     return out

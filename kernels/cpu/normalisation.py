@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from . import pool, threads
-from .elementwise import ELEMENT, each
+from .elementwise import ELEMENT, each, matrices
 
 ROWS = 512  # rows summed in one run before the partial sums are added
 
@@ -66,7 +66,7 @@ def normalise(x: np.ndarray, mean: np.ndarray, inverse_deviation: np.ndarray) ->
         np.subtract(x, mean, out=out)
         out *= inverse_deviation
 
-    each(block, _matrix(x), _matrix(out))
+    each(block, *matrices(x, out))
     return out
 
 
@@ -80,7 +80,7 @@ def scale_shift(
         np.multiply(x, scale, out=out)
         out += shift
 
-    each(block, _matrix(x), _matrix(out))
+    each(block, *matrices(x, out))
     return out
 
 
@@ -96,5 +96,5 @@ def batch_norm_dx(
         out -= mean_dy
         out *= scale
 
-    each(block, _matrix(dy), _matrix(xhat), _matrix(out))
+    each(block, *matrices(dy, xhat, out))
     return out

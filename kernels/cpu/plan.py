@@ -33,15 +33,18 @@ class Shape(NamedTuple):
         return self.geo.rows.kernel * self.geo.cols.kernel
 
     @property
-    def stride_one(self) -> bool:
-        return self.geo.rows.stride == self.geo.cols.stride == 1
+    def flips(self) -> bool:
+        return all(a.stride == 1 and 0 <= a.before < a.kernel for a in self.geo)
 
 
 def forward(shape: Shape) -> str:
-    """conv2d: "gather" (im2col, product) or "scatter" (product, shifted adds; stride 1 only)."""
+    """conv2d: "gather" (im2col, product) or "scatter" (product, shifted adds).
+
+    Only a geometry that can be flipped may scatter: stride 1, padded by at most kernel - 1.
+    """
     gather = shape.taps * shape.channels * COPY + _product(shape, shape.out_channels)
     scatter = shape.taps * shape.out_channels * ADD + _product(shape, shape.taps)
-    return "scatter" if shape.stride_one and scatter < gather else "gather"
+    return "scatter" if shape.flips and scatter < gather else "gather"
 
 
 def adjoint(shape: Shape) -> str:

@@ -44,7 +44,7 @@ def _configured() -> int:
 
 
 def shares(n: int) -> list[tuple[int, int]]:
-    """Split range(n) into one contiguous part a thread, the longer parts first."""
+    """Split range(n) into one contiguous part a thread, of nearly equal length."""
     parts = max(1, min(count(), n))
     edges = [n * k // parts for k in range(parts + 1)]
     return list(zip(edges, edges[1:], strict=False))

@@ -35,6 +35,7 @@ class Cache(NamedTuple):
 
     saved: Any
     state: Any = None
+    batch: int | None = None  # samples in y
 
 
 class Layer(metaclass=Spelling):
@@ -94,7 +95,8 @@ class Layer(metaclass=Spelling):
         the layers that draw (Dropout); None draws anew at each call.
         """
         x = self.check_input(x)
-        return self.compute(x, training, rng, keep)
+        y, cache = self.compute(x, training, rng, keep)
+        return y, cache._replace(batch=len(y))
 
     def backward(
         self, dy: Array, cache: Cache, wrt: str = "both"
@@ -110,7 +112,7 @@ class Layer(metaclass=Spelling):
                 f"{self.name}: backward needs the cache that forward returned; this one holds "
                 "nothing (was forward called with keep=False?)"
             )
-        self.check_gradient(dy)
+        self.check_gradient(dy, cache.batch)
         dx, grads = self.pullback(dy, cache.saved, wrt != "params", wrt != "input")
         return (None if wrt == "params" else dx), (None if wrt == "input" else grads)
 
@@ -166,12 +168,13 @@ class Layer(metaclass=Spelling):
             )
         return check_array(self.name, x, self.input_shape, self.dtype)
 
-    def check_gradient(self, dy: Any) -> None:
-        """ValueError or TypeError when dy cannot be the gradient of this layer's output."""
-        if not hasattr(dy, "shape") or dy.shape[1:] != self.output_shape or dy.ndim < 1:
+    def check_gradient(self, dy: Any, batch: int | None) -> None:
+        """ValueError or TypeError when dy cannot be the gradient of the output of this forward."""
+        output = (batch, *self.output_shape)
+        if getattr(dy, "shape", None) != output:
             raise ValueError(
-                f"{self.name}: dy has shape {getattr(dy, 'shape', None)}, but the output was "
-                f"{show_shape(self.output_shape)}; dy is the gradient of the output"
+                f"{self.name}: dy has shape {getattr(dy, 'shape', None)}, but the output of this "
+                f"cache's forward was {output}; dy is the gradient of that output"
             )
         if dy.dtype != self.dtype:
             raise TypeError(

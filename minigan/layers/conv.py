@@ -113,7 +113,8 @@ class Convolution(Linear):
     @property
     def kernel(self) -> Any:
         """The kernel as (KH, KW, big channels, small channels)."""
-        return self.image(self.params["kernel"])
+        kernel = self.params["kernel"]
+        return kernel.reshape(*self.kernel_size, *kernel.shape[-2:])
 
 
 class _Plain(Convolution):

@@ -1,0 +1,1 @@
+"""What a practitioner runs: the training loop, data, checkpoints, pictures, metrics, commands."""

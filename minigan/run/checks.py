@@ -1,0 +1,254 @@
+"""`minigan check`: every layer, kernel, loss and adversarial step against an independent number."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .. import layers, losses, objectives
+from ..gradcheck import check_gradients
+from ..kernels import cpu, reference
+from ..kernels.geometry import Axis, Geometry, axis
+from ..numeric import STEP, TOLERANCE, Report, Row, verdict
+from ..optimizers import Adam
+from ..random import Key
+from .check_cases import gan_cases, layer_cases
+
+
+def main(first_failure: bool = False) -> int:
+    """Run all checks, print the table as it grows, return the exit code: 0, or 1 if any failed."""
+    start, report = time.perf_counter(), Report()
+    print(f"{'what':<58}{'quantity':<30}{'engine':<11}{'error':<9}verdict")
+    for row in all_rows():
+        report.rows.append(row)
+        print(
+            f"{row.what:<58}{row.quantity:<30}{row.engine:<11}{row.error:<9.1e}"
+            f"{row.verdict} {row.note}".rstrip(),
+            flush=True,
+        )
+        if first_failure and not row.ok:
+            break
+    failed = len(report.failures)
+    print(
+        f"\n{len(report.rows)} comparisons in {time.perf_counter() - start:.0f} s; "
+        f"worst error against numeric derivatives {report.max_error:.1e}; "
+        f"{f'{failed} FAILED' if failed else 'all passed'}"
+    )
+    return 1 if failed else 0
+
+
+def all_rows() -> Iterator[Row]:
+    """The rows of the table, kernels first."""
+    yield from kernel_rows()
+    yield from closed_form_rows()
+    yield from loss_rows()
+    for label, make, shape, options in layer_cases():
+        rows = check_gradients(make(), shape, **options).rows
+        yield from (replace(row, what=label) for row in rows)
+    for label, gan in gan_cases():
+        for row in check_gradients(gan, batch=3).rows:
+            yield replace(row, what=f"{row.what}, {label}")
+
+
+# kernels against the definitions
+
+
+def geometries() -> list[tuple[str, Geometry]]:
+    """Stride over kernel, kernel over stride, sides that no stride divides, odd padding."""
+
+    def both(h: int, w: int, kernel: Any, strides: Any, padding: str) -> Geometry:
+        return Geometry(
+            axis(h, kernel[0], strides[0], padding), axis(w, kernel[1], strides[1], padding)
+        )
+
+    return [
+        ("k3 s1 same", both(5, 7, (3, 3), (1, 1), "same")),
+        ("k4 s2 same", both(6, 5, (4, 4), (2, 2), "same")),
+        ("k5 s2 same", both(7, 8, (5, 5), (2, 2), "same")),
+        ("k3x2 s1x3 valid", both(6, 9, (3, 2), (1, 3), "valid")),
+        ("k1 s2 same", both(5, 6, (1, 1), (2, 2), "same")),
+        ("k2 s3 valid", both(8, 7, (2, 2), (3, 3), "valid")),
+        ("k7 s1 same", both(6, 6, (7, 7), (1, 1), "same")),
+        ("k4 s3 same", both(7, 8, (4, 4), (3, 3), "same")),
+        ("k4 s2 before 2", Geometry(Axis(7, 4, 4, 2, 2), Axis(9, 5, 4, 2, 2))),
+    ]
+
+
+def kernel_rows() -> Iterator[Row]:
+    """The fast convolutions against reference.py, and the adjoint identity <Lx, y> = <x, L'y>."""
+    rng = Key(0, "kernel check").generator()
+    for label, geo in geometries():
+        for c, oc in ((3, 2), (1, 20), (20, 1), (17, 18)):
+            x = rng.standard_normal((3, geo.rows.size, geo.cols.size, c))
+            k = rng.standard_normal((geo.rows.kernel, geo.cols.kernel, c, oc))
+            y = rng.standard_normal((3, geo.rows.out, geo.cols.out, oc))
+            what = f"convolution {label}, {c}->{oc}"
+            loops = reference.conv2d_loops(x, k, geo)
+            yield _same_as(what, "conv2d, loops", reference.conv2d(x, k, geo), loops)
+            adjoint = reference.conv2d_adjoint(y, k, geo)
+            yield _inner(what, "adjoint identity", (loops * y).sum(), (x * adjoint).sum(), x, y)
+            yield _same_as(what, "conv2d, fast", cpu.conv2d(x, k, geo), loops)
+            yield _same_as(what, "adjoint, fast", cpu.conv2d_adjoint(y, k, geo), adjoint)
+            dkernel = reference.conv2d_dkernel(x, y, geo)
+            yield _inner(what, "dkernel identity", (loops * y).sum(), (k * dkernel).sum(), x, y)
+            yield _same_as(what, "dkernel, fast", cpu.conv2d_dkernel(x, y, geo), dkernel)
+        x = rng.standard_normal((2, geo.rows.size, geo.cols.size, 3))
+        y = rng.standard_normal((2, geo.rows.out, geo.cols.out, 3))
+        mean = reference.average_pool2d(x, geo)
+        spread = reference.average_pool2d_adjoint(y, geo)
+        yield _inner(f"average pooling {label}", "adjoint", (mean * y).sum(), (x * spread).sum())
+    yield from block_rows(rng)
+    x, y = rng.standard_normal((2, 3, 4, 2)), rng.standard_normal((2, 6, 12, 2))
+    for module, name in ((reference, "reference"), (cpu, "fast")):
+        up, down = module.upsample2d(x, (2, 3)), module.upsample2d_adjoint(y, (2, 3))
+        yield _inner(f"upsampling, {name}", "adjoint", (up * y).sum(), (x * down).sum())
+    yield from elementwise_rows(rng)
+
+
+def block_rows(rng: np.random.Generator) -> Iterator[Row]:
+    """Work that is split into blocks of images, of rows of one image, and over threads."""
+    for label, n, size, c, oc in (("images", 30, 16, 20, 20), ("rows", 2, 96, 64, 33)):
+        geo = Geometry(axis(size, 4, 2, "same"), axis(size, 4, 2, "same"))
+        x = rng.standard_normal((n, size, size, c))
+        k = rng.standard_normal((4, 4, c, oc))
+        y = rng.standard_normal((n, geo.rows.out, geo.cols.out, oc))
+        for name, args in (
+            ("conv2d", (x, k, geo)),
+            ("conv2d_adjoint", (y, k, geo)),
+            ("conv2d_dkernel", (x, y, geo)),
+        ):
+            fast, exact = getattr(cpu, name)(*args), getattr(reference, name)(*args)
+            yield _same_as(f"convolution in blocks of {label}", name, fast, exact)
+    for m, n in ((4000, 16), (16, 4000)):
+        a, b = rng.standard_normal((m, 500)), rng.standard_normal((500, n))
+        yield _same_as("product over threads", f"{m} x {n}", cpu.matmul(a, b), a @ b)
+
+
+def elementwise_rows(rng: np.random.Generator) -> Iterator[Row]:
+    """The fast elementwise kernels and sums against reference.py."""
+    x, y = rng.standard_normal((2, 700, 4, 5)), rng.standard_normal((2, 700, 4, 5))
+    c = rng.standard_normal((4, 5))
+    x[0, :9], y[0, :9] = 0, 1  # at the kink
+    calls: dict[str, tuple[Any, ...]] = {
+        "leaky_relu": (x, 0.2),
+        "leaky_relu_backward": (y, x, 0.2),
+        "tanh": (x,),
+        "tanh_backward": (y, x),
+        "sigmoid": (x,),
+        "sigmoid_backward": (y, x),
+        "multiply": (x, y),
+        "column_sums": (x,),
+        "product_sums": (x, y),
+        "normalise": (x, c[0], c[1]),
+        "scale_shift": (x, c[0], c[1]),
+        "batch_norm_dx": (y, x, c[0], c[1], c[2]),
+        "matmul": (x.reshape(-1, 5), c.T),
+    }
+    for name, args in calls.items():
+        fast, exact = getattr(cpu, name)(*args), getattr(reference, name)(*args)
+        yield _same_as("elementwise and sums", name, fast, exact)
+    for fast, exact in zip(cpu.batch_moments(x), reference.batch_moments(x), strict=True):
+        yield _same_as("elementwise and sums", "batch_moments", fast, exact)
+    ties = np.round(rng.standard_normal((2, 4, 5, 3))) - 4  # negative: zeros of padding must lose
+    for padding in ("valid", "same"):
+        geo = Geometry(axis(4, 2, 2, "valid"), axis(5, 2, 2, padding))
+        yield from pooling_rows(f"max pooling, ties, {padding}", ties, geo)
+
+
+def pooling_rows(what: str, x: np.ndarray, geo: Geometry) -> Iterator[Row]:
+    """Maxima and winners of windows of two by two against a plain loop over the windows."""
+    values = np.zeros((len(x), geo.rows.out, geo.cols.out, x.shape[-1]))
+    winners = np.zeros(values.shape, int)
+    for n, i, j, c in np.ndindex(values.shape):
+        window = x[n, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2, c]
+        values[n, i, j, c] = window.max()
+        row, col = np.argwhere(window == window.max())[0]  # the first in row-major order
+        winners[n, i, j, c] = 2 * row + col
+    for module, name in ((reference, "reference"), (cpu, "fast")):
+        found, winner = module.max_pool2d(x, geo)
+        yield _same_as(what, f"maximum, {name}", found, values)
+        yield _same_as(what, f"winner, {name}", winner, winners)
+
+
+# closed forms
+
+
+def closed_form_rows() -> Iterator[Row]:
+    """Adam after five steps, and BatchNorm's running statistics, from their formulas."""
+    rng = Key(0, "closed forms").generator()
+    grads = rng.standard_normal((5, 4))
+    for form, epsilon in (("keras", 1e-7), ("torch", 1e-8)):
+        p, opt = np.ones(4), Adam(0.01, beta_1=0.5, beta_2=0.9, form=form)
+        for g in grads:
+            opt.step({"p": p}, {"p": g.copy()})
+        expected = np.ones(4)
+        for t in range(1, 6):
+            m = sum(0.5 * 0.5 ** (t - i) * grads[i - 1] for i in range(1, t + 1))
+            v = sum(0.1 * 0.9 ** (t - i) * grads[i - 1] ** 2 for i in range(1, t + 1))
+            c1, c2 = 1 - 0.5**t, 1 - 0.9**t
+            if form == "torch":
+                expected -= 0.01 * (m / c1) / (np.sqrt(v / c2) + epsilon)
+            else:
+                expected -= 0.01 * np.sqrt(c2) / c1 * m / (np.sqrt(v) + epsilon)
+        yield _same_as(f"Adam, {form} form", "five steps", p, expected)
+    for unbiased in (False, True):
+        x = rng.standard_normal((6, 3))
+        bn = layers.BatchNorm(momentum=0.8, unbiased=unbiased)
+        bn.build((3,), dtype="float64")
+        bn.commit(bn.forward(x)[1])
+        what = f"BatchNorm, unbiased={unbiased}"
+        yield _same_as(what, "moving_mean", bn.state["moving_mean"], 0.2 * x.mean(0))
+        variance = 0.8 + 0.2 * x.var(0, ddof=int(unbiased))
+        yield _same_as(what, "moving_variance", bn.state["moving_variance"], variance)
+
+
+def loss_rows() -> Iterator[Row]:
+    """The derivative of every loss and objective against its own value's complex step."""
+    rng = Key(0, "loss check").generator()
+    p = rng.uniform(0.1, 0.9, (4, 3))
+    logits = 3 * rng.standard_normal((4, 3))
+    shares = p / p.sum(axis=1, keepdims=True)
+    cases: list[tuple[str, Any, Any]] = [
+        ("MSE", lambda q: losses.MSE()(q, logits), p),
+        ("BCE", lambda q: losses.BCE()(q, p[::-1]), p),
+        ("BCE, logits, targets beyond", lambda q: losses.bce_logits(q, 1.4 * p - 0.2), logits),
+        ("CrossEntropy", lambda q: losses.CrossEntropy()(q, shares[::-1]), shares),
+        (
+            "CrossEntropy, logits",
+            lambda q: losses.CrossEntropy(from_logits=True)(q, shares[::-1]),
+            logits,
+        ),
+    ]
+    for name, cls in objectives.NAMES.items():
+        for clip in (None, 2.0):
+            o = cls(logit_clip=clip)
+            label = f"{name}{'' if clip is None else ', clipped'}"
+            cases += [
+                (f"{label}: d_loss, real", lambda q, o=o: o.d_loss(q, logits[::-1])[:2], logits),
+                (f"{label}: d_loss, fake", lambda q, o=o: o.d_loss(p, q)[::2], logits),
+                (f"{label}: g_loss", lambda q, o=o: o.g_loss(q), logits),
+            ]
+    for label, loss, at in cases:
+        hand = loss(at)[1]
+        found = np.zeros_like(at)
+        for index in np.ndindex(at.shape):
+            moved = at.astype(complex)
+            moved[index] += 1j * STEP
+            found[index] = loss(moved)[0].imag / STEP
+        yield _same_as(f"loss {label}", "prediction", hand, found, "complex")
+
+
+def _same_as(what: str, quantity: str, found: Any, expected: Any, engine: str = "reference") -> Row:
+    error = float(np.abs(found - expected).max()) / max(float(np.abs(expected).max()), 1e-300)
+    tolerance = TOLERANCE.get(engine, 1e-12)
+    return Row(what, quantity, engine, error, tolerance, verdict(error, tolerance))
+
+
+def _inner(what: str, quantity: str, left: Any, right: Any, *arrays: np.ndarray) -> Row:
+    """<Lx, y> against <x, L'y>, relative to the sum's size."""
+    error = abs(float(left - right)) / max(abs(float(left)), abs(float(right)), 1.0)
+    return Row(what, quantity, "adjoint", error, 1e-12, verdict(error, 1e-12))

@@ -1,0 +1,248 @@
+"""The command `minigan`. Heavy modules are imported by the commands that need them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+DONE, FAILED, MISUSED = 0, 1, 2  # exit codes
+_ERROR_LINES = 5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code.
+
+    0: done. 1: a check failed or the run stopped. 2: the command line or the input is wrong. An
+    error is at most five lines on stderr.
+    """
+    with warnings.catch_warnings():
+        # A diverging run overflows before its loss shows it; the loop reports that, once.
+        warnings.filterwarnings("ignore", category=RuntimeWarning)
+        warnings.showwarning = _show_warning
+        try:
+            args = _parser().parse_args(argv)
+            return args.run(args)
+        except SystemExit as stop:  # argparse: --help, or a wrong command line
+            return int(stop.code or 0)
+        except KeyboardInterrupt as interrupt:
+            return _fail(str(interrupt) or "interrupted", FAILED)
+        except MemoryError:
+            return _fail("out of memory; a smaller --batch-size needs less", FAILED)
+        except BrokenPipeError:  # e.g. `minigan summary digits | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILED
+        except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+            return _fail(str(error) or type(error).__name__, _code(error))
+
+
+def _code(error: Exception) -> int:
+    from .files import WriteError
+
+    stopped = type(error).__name__ == "TrainingStopped"  # importing train costs half a second
+    return FAILED if stopped or isinstance(error, WriteError) else MISUSED
+
+
+def _fail(message: str, code: int) -> int:
+    lines = f"minigan: {message}".splitlines()[:_ERROR_LINES]
+    print("\n".join(line[:500] for line in lines), file=sys.stderr)
+    return code
+
+
+def _show_warning(message: Any, *rest: Any) -> None:
+    print(f"minigan: warning: {message}", file=sys.stderr)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        self.exit(MISUSED, f"{self.prog}: {message}\nSee {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="minigan", description="Train small GANs, and make images with them.")
+    parser.set_defaults(run=lambda args: parser.print_help() or DONE)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    for add in (_add_train, _add_sample, _add_summary, _add_check, _add_info):
+        add(commands)
+    return parser
+
+
+def _add_train(commands: Any) -> None:
+    command = commands.add_parser("train", help="train a GAN, e.g. minigan train digits")
+    command.set_defaults(run=_train)
+    add = command.add_argument
+    add(
+        "name",
+        nargs="?",
+        default="digits",
+        metavar="NAME",
+        help="the network: digits (default), flowers, dcgan64, upsample64 or mlp_digits",
+    )
+    add("--data", metavar="DATA", help="digits (embedded), or FILE.npz with uint8 'images'")
+    add(
+        "--recipe",
+        metavar="NAME",
+        help="a recipe; 'reference' is the network and recipe as published",
+    )
+    add("--epochs", type=_count, metavar="N", help="passes over the data")
+    add("--batch-size", type=_count, metavar="N", help="real images a step")
+    add("--seed", type=_seed, default=0, metavar="S", help="of all randomness (default 0)")
+    add("--out", metavar="RUN", help="a new or empty folder (default runs/NAME-seedS)")
+    add("--backend", default=None, metavar="B", help="numpy, cupy (a GPU), or auto")
+
+
+def _add_sample(commands: Any) -> None:
+    command = commands.add_parser("sample", help="make images with the generator of a run")
+    command.set_defaults(run=_sample)
+    add = command.add_argument
+    add("folder", metavar="RUN", help="the folder that train filled")
+    add("--count", type=_count, default=64, metavar="N", help="how many (default 64)")
+    add("--seed", type=_seed, default=None, metavar="S", help="of the latents (default: the run's)")
+    add("--class", type=int, dest="label", metavar="C", help="of this class only")
+    add("--out", metavar="FILE", help="a .png or .npz (default RUN/sample-seedS.png)")
+
+
+def _add_summary(commands: Any) -> None:
+    command = commands.add_parser("summary", help="print the tables of a network")
+    command.set_defaults(run=_summary)
+    command.add_argument("name", metavar="NAME", help="digits, flowers, dcgan64, ...")
+
+
+def _add_check(commands: Any) -> None:
+    command = commands.add_parser("check", help="check every gradient, and print the table")
+    command.set_defaults(run=_check)
+
+
+def _add_info(commands: Any) -> None:
+    command = commands.add_parser("info", help="versions, backend and threads")
+    command.set_defaults(run=_info)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} should be a whole number of 1 or more")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 1 << 64:
+        raise argparse.ArgumentTypeError(f"{text!r} should be a whole number of 0 or more")
+    return int(text)
+
+
+def _train(args: argparse.Namespace) -> int:
+    import minigan as mg
+
+    from . import datasets
+    from .folder import next_free, refuse_used
+    from .train import train, where
+
+    network, recipe = _choose(args.name, args.recipe)
+    if args.out is not None:
+        refuse_used(args.out)  # before anything that takes time
+    if args.backend is not None:
+        mg.use(args.backend)
+    mg.seed(args.seed)
+    networks = mg.models.get(network)()
+    gan = mg.GAN(*networks, **mg.recipes.get(recipe), seed=args.seed)
+    _refuse_digits(args, gan.discriminator.input_shape)
+    data = args.data or "digits"
+    datasets.load(data)  # its errors come before a folder is made
+    out = args.out or next_free("runs", f"{args.name}-seed{args.seed}")
+    bar = sys.stderr.isatty()
+    train(
+        gan,
+        data,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        out=out,
+        on_epoch=None if bar else _print_epoch,
+        progress=bar,
+    )
+    if not bar:
+        print(where(out))
+    return DONE
+
+
+def _choose(name: str, recipe: str | None) -> tuple[str, str]:
+    """(network, recipe) of `minigan train NAME --recipe RECIPE`."""
+    from .. import models, recipes
+
+    models.get(name)  # an error names the known ones
+    network, own = recipes.DEFAULT.get(name, (name, name))
+    if recipe is None:
+        return network, own
+    if recipe == "reference" or recipe == name:
+        return name, name
+    recipes.get(recipe)
+    return network, recipe
+
+
+def _refuse_digits(args: argparse.Namespace, shape: tuple[int, ...]) -> None:
+    """The embedded digits fit only networks of their size."""
+    if args.data in (None, "digits") and shape not in ((28, 28, 1), (784,)):
+        size = " x ".join(map(str, shape))
+        raise ValueError(
+            f"{args.name} takes images of {size}; the embedded digits are 28 x 28 x 1.\n"
+            f"Give --data FILE.npz with 'images', uint8 of shape (N, {', '.join(map(str, shape))})."
+        )
+
+
+def _print_epoch(epoch: int, gan: Any, logs: dict[str, Any]) -> None:
+    from .train import describe
+
+    rate = logs["images_per_second"]
+    print(f"epoch {epoch}  step {logs['step']}  {describe(logs)}  {rate:.0f} images/s", flush=True)
+
+
+def _sample(args: argparse.Namespace) -> int:
+    from .sampling import SavedGenerator, write_samples
+
+    generator = SavedGenerator(args.folder)
+    seed = generator.seed if args.seed is None else args.seed
+    out = args.out or Path(args.folder) / f"sample-seed{seed}.png"
+    images, labels = generator.images(args.count, seed, args.label)
+    write_samples(out, images, labels)
+    print(out)
+    return DONE
+
+
+def _summary(args: argparse.Namespace) -> int:
+    from .. import models
+    from ..sequential import stacked_summary
+
+    generator, discriminator = models.get(args.name)()
+    tables = generator.summary(), discriminator.summary()
+    print("\n\n".join([*tables, stacked_summary(generator, discriminator)]))
+    return DONE
+
+
+def _check(args: argparse.Namespace) -> int:
+    from . import checks
+
+    return checks.main(args)
+
+
+def _info(args: argparse.Namespace) -> int:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import minigan
+    from minigan.kernels.cpu import threads
+
+    print(
+        f"minigan {minigan.__version__}, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}"
+    )
+    for name in ("numpy", "pillow", "safetensors", "matplotlib", "cupy-cuda12x", "cupy-cuda13x"):
+        try:
+            print(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            if not name.startswith("cupy"):
+                print(f"{name} is missing")
+    print(f"backend {minigan.xp.__name__}, {threads.count()} threads")
+    return DONE

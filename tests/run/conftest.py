@@ -1,0 +1,70 @@
+"""A GAN small enough to train in milliseconds, and images for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minigan as mg
+
+
+def small_gan(*, classes=None, seed=0, last="tanh", flat=False, dtype="float32", **recipe):
+    """8x8x1 images from 4 latents; conditional with `classes`."""
+    shape = (64,) if flat else (8, 8, 1)
+    g_shape, d_shape = (4,), shape
+    start, judge = [], []
+    if classes is not None:
+        g_shape, d_shape = ((4,), ()), (shape, ())
+        start = [mg.Parallel([mg.Activation("linear"), mg.Embedding(classes, 3)])]
+        judge = [mg.Parallel([mg.Flatten(), mg.Embedding(classes, 3)])]
+    generator = mg.Sequential(
+        [*start, mg.Dense(64), mg.BatchNorm(), mg.Activation(last), mg.Reshape(shape)],
+        input_shape=g_shape,
+        dtype=dtype,
+    )
+    discriminator = mg.Sequential(
+        [*judge, mg.Flatten(), mg.Dense(1)], input_shape=d_shape, dtype=dtype
+    )
+    return mg.GAN(generator, discriminator, seed=seed, **{"batch_size": 8, "epochs": 2, **recipe})
+
+
+@pytest.fixture
+def make_gan():
+    return small_gan
+
+
+@pytest.fixture
+def images():
+    """20 uint8 images (8, 8, 1)."""
+    return np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1)).astype(np.uint8)
+
+
+@pytest.fixture
+def digits_npz(tmp_path):
+    """An .npz of 128 of the embedded digits."""
+    x, y = mg.datasets.digits()
+    path = tmp_path / "few.npz"
+    np.savez(path, images=x[::79][:128], labels=y[::79][:128])
+    return path
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """full_disk(n) makes the n-th fsync from now, and all later ones, fail as on a full disk."""
+    import errno
+    import os
+
+    real = os.fsync
+
+    def arm(after: int = 1) -> None:
+        calls = []
+
+        def fsync(handle):
+            calls.append(handle)
+            if len(calls) >= after:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            real(handle)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+
+    return arm
