@@ -185,20 +185,34 @@ def mlp_digits(
 
 def clear_digits(
     *,
-    latent_dim: int = 100,
+    latent_dim: int = 64,
+    dropout: float = 0.1,
     dtype: str = "float32",
-    classes: int | None = None,
+    classes: int = 10,
+    sizes: Sizes = ((64, 32), (32, 64, 128)),
     seed: int | None = None,
 ) -> Pair:
-    """28x28x1 in [-1, 1]: a small DCGAN, the default of `minigan train digits`."""
+    """28x28x1 in [-1, 1], conditional: a small DCGAN, the default of `minigan train digits`.
+
+    G takes z beside an embedding of the label; D's logit is the inner product of the image's
+    features with an embedding of the label (Miyato and Koyama, 2018).
+    """
+    (stem, up), (first, *downs) = sizes
     start: dict[str, Any] = {"kernel_initializer": normal()}
-    half = {"strides": 2, "padding": "same", **start}
-    g_stem = [Dense(7 * 7 * 128, **start), BatchNorm(momentum=0.9), ReLU(), Reshape((7, 7, 128))]
-    g = [Conv2DTranspose(64, 4, **half), BatchNorm(momentum=0.9), ReLU()]
+    half: dict[str, Any] = {"strides": 2, "padding": "same", **start}
+    wide = Embedding(classes, 10, embeddings_initializer=RandomNormal(stddev=1.0))
+    g: list[Layer] = [Parallel([Activation("linear"), wide])]
+    g += [Dense(7 * 7 * stem, **start), Reshape((7, 7, stem)), BatchNorm(momentum=0.9), ReLU()]
+    g += [Conv2DTranspose(up, 4, **half), BatchNorm(momentum=0.9), ReLU()]
     g += [Conv2DTranspose(1, 4, activation="tanh", **half)]
-    d = [Conv2D(64, 4, **half), LeakyReLU(0.2), Conv2D(128, 4, **half), BatchNorm(momentum=0.9)]
-    d += [LeakyReLU(0.2), Flatten(), Dense(1, **start)]
-    return pair(g_stem, g, d, (28, 28, 1), (7, 7), latent_dim, classes, dtype, seed)
+    d: list[Layer] = [Conv2D(first, 4, **half), LeakyReLU(0.2), Dropout(dropout)]
+    for width in downs:
+        d += [Conv2D(width, 4, **half), BatchNorm(momentum=0.9), LeakyReLU(0.2), Dropout(dropout)]
+    features = Sequential([*d, Flatten()])
+    side = -(-28 // 2 ** len(sizes[1]))
+    label = Embedding(classes, side * side * sizes[1][-1], embeddings_initializer=normal())
+    judge = [Parallel([features, label], merge="dot")]
+    return named(g, ((latent_dim,), ()), judge, ((28, 28, 1), ()), dtype, seed)
 
 
 NAMES = ("digits", "flowers", "dcgan64", "upsample64", "mlp_digits", "clear_digits")
@@ -234,28 +248,31 @@ def pair(
 
     plane: height and width of G's first feature map; None joins vectors instead of planes.
     """
+    if classes is None:
+        return named([*g_stem, *g], (latent_dim,), d, image, dtype, seed)
+    stem = Sequential(g_stem) if g_stem else Activation("linear")
+    g = [Parallel([stem, label_branch(classes, 50, plane)]), *g]
+    units, d_plane = (50, None) if plane is None else (400, image[:2])
+    d = [Parallel([Activation("linear"), label_branch(classes, units, d_plane)]), *d]
+    return named(g, ((latent_dim,), ()), d, (image, ()), dtype, seed)
+
+
+def named(
+    g: list[Layer], g_shape: Any, d: list[Layer], d_shape: Any, dtype: str, seed: int | None
+) -> Pair:
+    """Both networks built, each from its own stream of the seed."""
     seed = random.current_seed() if seed is None else seed
-    g_shape: Any = (latent_dim,)
-    d_shape: Any = image
-    if classes is not None:
-        g_branch = label_branch(classes, 50, plane)
-        stem = [Sequential(g_stem) if g_stem else Activation("linear"), g_branch]
-        g = [Parallel(stem), *g]
-        d_branch = label_branch(classes, 50 if plane is None else 400, plane and image[:2])
-        d = [Parallel([Activation("linear"), d_branch]), *d]
-        g_shape, d_shape = ((latent_dim,), ()), (image, ())
-    else:
-        g = [*g_stem, *g]
-    return (
+    built = [
         Sequential(
-            g, input_shape=g_shape, dtype=dtype, name="generator",
-            key=Key(seed, "weights", layer="generator"),
-        ),
-        Sequential(
-            d, input_shape=d_shape, dtype=dtype, name="discriminator",
-            key=Key(seed, "weights", layer="discriminator"),
-        ),
-    )  # fmt: skip
+            layers,
+            input_shape=shape,
+            dtype=dtype,
+            name=name,
+            key=Key(seed, "weights", layer=name),
+        )
+        for name, layers, shape in (("generator", g, g_shape), ("discriminator", d, d_shape))
+    ]
+    return built[0], built[1]
 
 
 def label_branch(classes: int, units: int, plane: Shape | None) -> Sequential:

@@ -63,7 +63,6 @@ def spied(gan: mg.GAN) -> list[Event]:
         def watched_forward(x, training=True, rng=None, keep=True):
             y, cache = forward(x, training=training, rng=rng, keep=keep)
             mode = "training" if training else "inference"
-            # for D without dropout or statistics the modes agree, which is what this tells
             found = {"x": x, "y": y.copy(), "kept": keep, "weights": owner.params.flat.copy()}
             events.append(Event(name, len(y), mode, **found))
             return y, cache
@@ -392,11 +391,12 @@ def test_logit_clip_stops_value_and_gradient():
 
 
 def long_run(**changes):
-    """300 steps with ten times the published rate on images that D tells apart at once."""
-    d = {**mg.recipes.dcgan64["d_optimizer"], "learning_rate": 2e-3}
-    gan = make("dcgan64", "float32", network={"latent_dim": 4}, d_optimizer=d, **changes)
+    """300 steps in which D learns 50 times as fast as published, on images easy to tell apart."""
+    d = {**mg.recipes.dcgan64["d_optimizer"], "learning_rate": 1e-2}
+    network = {"latent_dim": 4, "dropout": 0.0}
+    gan = make("dcgan64", "float32", network=network, d_optimizer=d, **changes)
     events = spied(gan)
-    real = np.sign(images(gan, 4)).astype(np.float32)
+    real = np.sign(images(gan, 2)).astype(np.float32)
     worst = 0.0
     losses = []
     for _ in range(300):
@@ -414,10 +414,9 @@ def test_long_run_of_dcgan64_stays_bounded():
     lowest = math.log1p(math.exp(CLIP)) - 1.1 * CLIP  # of one side, at the furthest target
     assert losses[:, 0].min() > lowest
     assert losses[:, 1].max() < CLIP + 1e-3
-    assert logits < 3 * CLIP
-    assert losses[:, 0].min() < 0.1  # D did get there
+    assert CLIP < logits < 3 * CLIP  # D did get there, and its momentum carries it little further
     free, further, _ = long_run(objective="non_saturating")
-    assert free[:, 0].min() < lowest or further > 3 * CLIP
+    assert free[:, 0].min() < 10 * lowest and further > 10 * CLIP
 
 
 # running statistics
@@ -468,9 +467,9 @@ def test_fakes_of_upsample64_come_from_inference_mode():
     gan = make("upsample64")
     for _ in range(3):  # away from the first statistics
         gan.train_step(images(gan, 4))
-    events = spied(gan)
     z = np.random.default_rng(1).standard_normal((4, 6))
-    wanted = gan.generator.astype("float64").predict(z)
+    wanted = gan.generator.predict(z)
+    events = spied(gan)
     state = gan.generator.state.flat.copy()
     gan.train_step(images(gan, 4), latents=(z, z))
     first, second = only(events, "G")
@@ -576,24 +575,29 @@ def test_a_recipe_is_json(name):
 
 
 def test_get_returns_a_copy():
-    copy = recipes.get("digits")
-    copy["batch_size"] = 1
-    copy["g_optimizer"]["learning_rate"] = 7.0
-    assert mg.recipes.digits["batch_size"] == 256
-    assert mg.recipes.digits["g_optimizer"]["learning_rate"] == 2e-4
+    """Changing one rate of a copy changes that rate only."""
+    mine = recipes.get("digits")
+    mine["batch_size"] = 1
+    mine["g_optimizer"]["learning_rate"] = 7.0
+    try:
+        assert mg.recipes.digits["batch_size"] == 256
+        assert mine["d_optimizer"]["learning_rate"] == 2e-4
+        for name in ("digits", "flowers", "dcgan64", "upsample64"):
+            assert getattr(mg.recipes, name)["g_optimizer"]["learning_rate"] == 2e-4
+    finally:
+        mine["g_optimizer"]["learning_rate"] = 2e-4
     with pytest.raises(ValueError, match="did you mean 'digits'"):
         recipes.get("digit")
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("classes", [None, 3])
+@pytest.mark.parametrize("name, classes", [*((name, None) for name in NAMES), ("digits", 3)])
 def test_config_makes_the_same_gan(name, classes):
-    """Its config, through JSON, gives the same three steps to the bit; another seed does not."""
+    """Its config, through JSON, gives the same two steps to the bit; another seed does not."""
     network = {"classes": classes}
 
     def steps(gan):
-        labels = np.arange(4) % 3
-        logs = [gan.train_step(images(gan, 4), labels) for _ in range(3)]
+        labels = np.arange(3)
+        logs = [gan.train_step(images(gan, 3), labels) for _ in range(2)]
         pair = gan.generator, gan.discriminator
         arrays = [a for m in pair for a in (m.params.flat, m.state.flat)]
         return [[float(v) for v in log.values()] for log in logs], arrays
@@ -628,8 +632,8 @@ def test_conditional_form_gives_labels_to_both_networks(name):
     """Real images with their own labels, fakes with the labels that G was given."""
     gan = make(name, network={"classes": 3})
     events = spied(gan)
-    labels = np.array([2, 2, 1, 2, 0, 2, 1, 1])
-    gan.train_step(images(gan, 8), labels)
+    labels = np.array([2, 2, 1, 2])
+    gan.train_step(images(gan, 4), labels)
     G, D = only(events, "G"), only(events, "D")
     fakes = [e.x[1] for e in G]
     assert all(f.dtype.kind == "i" and 0 <= f.min() and f.max() <= 2 for f in fakes)
@@ -641,7 +645,6 @@ def test_conditional_form_gives_labels_to_both_networks(name):
         wanted = [np.concatenate([labels, fakes[0]]), fakes[1]]
     for e, given in zip(D, wanted, strict=True):
         assert np.array_equal(e.x[1], given)
-    assert passes(events) == ORDER[name]
     for e in only(events, "G step", "D step"):
         (key,) = (k for k in e.grads if k.endswith("embeddings"))
         assert e.grads[key].any()

@@ -147,7 +147,7 @@ def _pair(
 
     def share(first: int, last: int) -> list[np.ndarray]:
         sums = [
-            np.zeros((p.rows.taps * p.cols.taps * source.shape[-1], width), target.dtype)
+            pool.zeros((p.rows.taps * p.cols.taps * source.shape[-1], width), target.dtype)
             for p in pieces
         ]
         for n in plan_blocks(first, last, plan.images_per_block(pixels, depth)):

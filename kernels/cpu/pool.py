@@ -8,6 +8,7 @@ no array can change under somebody who still holds it.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from typing import Any
@@ -60,6 +61,17 @@ def clear() -> None:
 def shelved() -> int:
     """Bytes on the shelf, ready for reuse."""
     return _shelved
+
+
+def _after_fork() -> None:
+    """The lock may have been held by a thread that the child does not have."""
+    global _lock
+    _lock = threading.RLock()
+    clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _take(size: int) -> np.ndarray:

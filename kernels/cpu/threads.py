@@ -56,10 +56,10 @@ def run(function: Callable[[int, int], T], n: int, work: float = float("inf")) -
     The calling thread takes the first share.  `work` is the estimated time in seconds: a job
     under 0.2 ms is not worth handing over, and a share does not split again.
     """
-    if work < 2e-4 or getattr(_inside, "share", False):
+    if getattr(_inside, "share", False):
         return [function(0, n)]
-    parts = shares(n)
-    with one_blas_thread():
+    parts = shares(n) if work >= 2e-4 else [(0, n)]
+    with one_blas_thread():  # small jobs too: BLAS threads that wait for a busy core cost most
         if len(parts) == 1:
             return [function(*parts[0])]
         pending = [
@@ -105,14 +105,27 @@ class _Blas:
             if self.depth == 1:
                 if self.controller is None:  # finding the libraries takes milliseconds: once
                     self.controller = ThreadpoolController().select(user_api="blas")
+                self._take_control()
                 self.limits = self.controller.limit(limits=1)
 
     def leave(self) -> None:
         with self.lock:
             self.depth -= 1
             if self.depth == 0 and self.limits is not None:
+                self._take_control()
                 self.limits.restore_original_limits()  # type: ignore[attr-defined]
+                self._take_control()
                 self.limits = None
+
+    def _take_control(self) -> None:
+        """Let this thread set the limit: threadpoolctl otherwise heeds the first thread alone.
+
+        The lock makes these calls one at a time.
+        """
+        for library in self.controller.lib_controllers if self.controller else ():
+            release = getattr(library, "clear_controlling_thread", None)
+            if release is not None:
+                release(force=True)
 
 
 _blas = _Blas()

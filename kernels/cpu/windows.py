@@ -55,11 +55,14 @@ def halo(x: np.ndarray, rows: Windows, cols: Windows) -> np.ndarray:
     left, right = max(cols.start, 0), min(cols.stop, W)
     if (top, bottom, left, right) == (rows.start, rows.stop, cols.start, cols.stop):
         return x[:, top:bottom, left:right]
-    block = pool.zeros((N, rows.stop - rows.start, cols.stop - cols.start, C), x.dtype)
-    if top < bottom and left < right:
-        block[
-            :,
-            top - rows.start : bottom - rows.start,
-            left - cols.start : right - cols.start,
-        ] = x[:, top:bottom, left:right]
+    block = pool.empty((N, rows.stop - rows.start, cols.stop - cols.start, C), x.dtype)
+    if top >= bottom or left >= right:
+        block.fill(0)
+        return block
+    inner = slice(top - rows.start, bottom - rows.start)
+    block[:, : inner.start] = 0
+    block[:, inner.stop :] = 0
+    block[:, inner, : left - cols.start] = 0
+    block[:, inner, right - cols.start :] = 0
+    block[:, inner, left - cols.start : right - cols.start] = x[:, top:bottom, left:right]
     return block

@@ -14,23 +14,26 @@ from .container import Container
 
 @register
 class Parallel(Container):
-    """Every branch computes; the outputs are concatenated along the last axis, or added.
+    """Every branch computes; the outputs are concatenated along the last axis, added or multiplied.
 
     Built with one shape, each branch takes the same input; built with a tuple of shapes, branch i
     takes input i.  Activation("linear") is the branch that changes nothing.
 
     Derivation.  concat: dy is cut at the seams and branch i gets its part.  add: y = y1 + y2 + ...,
-    so every branch gets dy.  A shared input was copied to the branches, so its dx is the sum of
-    theirs; separate inputs get a tuple.
+    so every branch gets dy.  dot, of two branches: y = sum_j a_j b_j along the last axis, so branch
+    a gets dy * b and branch b gets dy * a (the projection of Miyato and Koyama, 2018, when a is a
+    discriminator's features and b the label's embedding).  A shared input was copied to the
+    branches, so its dx is the sum of theirs; separate inputs get a tuple.
     """
 
     arguments = ("merge",)
 
     def __init__(self, layers: Sequence[Layer], *, merge: str = "concat") -> None:
-        self.merge = one_of(merge, ("concat", "add"), "merge", "Parallel")
+        self.merge = one_of(merge, ("concat", "add", "dot"), "merge", "Parallel")
         super().__init__([from_config(v) if isinstance(v, dict) else v for v in layers])
-        if not self.layers:
-            raise ValueError("Parallel: give at least one branch")
+        if not self.layers or (merge == "dot" and len(self.layers) != 2):
+            need = "two branches" if merge == "dot" else "at least one branch"
+            raise ValueError(f"Parallel: give {need}, got {len(self.layers)}")
 
     def child_names(self):
         return [str(i) for i in range(len(self.layers))]
@@ -50,7 +53,7 @@ class Parallel(Container):
             for (name, child), shape in zip(self.children(), shapes, strict=True)
         ]
         self.gather()
-        heads = {shape if self.merge == "add" else shape[:-1] for shape in outputs}
+        heads = {shape[:-1] if self.merge == "concat" else shape for shape in outputs}
         if len(heads) > 1 or () in outputs:
             raise ValueError(
                 f"{self.name}: outputs {', '.join(map(show_shape, outputs))} cannot be joined by "
@@ -58,6 +61,8 @@ class Parallel(Container):
             )
         if self.merge == "add":
             return outputs[0]
+        if self.merge == "dot":
+            return (*outputs[0][:-1], 1)
         self.seams = [int(end) for end in np.cumsum([shape[-1] for shape in outputs])]
         return (*outputs[0][:-1], self.seams[-1])
 
@@ -85,19 +90,26 @@ class Parallel(Container):
         outputs = [y for y, _ in results]
         if self.merge == "concat":
             y = home(outputs[0]).concatenate(outputs, axis=-1)
-        else:
+        elif self.merge == "add":
             y = sum(outputs[1:], start=outputs[0])
+        else:
+            y = (outputs[0] * outputs[1]).sum(axis=-1, keepdims=True)
         caches = [cache for _, cache in results]
-        return y, Cache([c.saved for c in caches] if keep else None, [c.state for c in caches])
+        factors = outputs if self.merge == "dot" else None
+        saved = ([c.saved for c in caches], factors) if keep else None
+        return y, Cache(saved, [c.state for c in caches])
 
     def pullback(self, dy, saved, to_input, to_params):
+        inner, factors = saved
         if self.merge == "concat":
             edges = [0, *self.seams]
             parts = [dy[..., a:b] for a, b in zip(edges, self.seams, strict=False)]
-        else:
+        elif self.merge == "add":
             parts = [dy] * len(self.layers)
+        else:
+            parts = [dy * factors[1], dy * factors[0]]
         dxs, grads = [], {}
-        for (name, child), part, own in zip(self.children(), parts, saved, strict=True):
+        for (name, child), part, own in zip(self.children(), parts, inner, strict=True):
             dx, found = child.pullback(part, own, to_input, to_params)
             dxs.append(dx)
             grads |= {f"{name}.{key}": g for key, g in found.items()}

@@ -133,6 +133,12 @@ def layer_cases() -> list[Case]:
             {},
         ),
         (
+            "Parallel, dot, features and label",
+            lambda: L.Parallel([L.Dense(3), L.Embedding(4, 3)], merge="dot"),
+            ((5,), ()),
+            {},
+        ),
+        (
             "Parallel, add, residual",
             lambda: L.Parallel(
                 [L.Activation("linear"), L.Conv2D(2, 3, padding="same")], merge="add"

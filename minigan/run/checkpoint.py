@@ -17,6 +17,7 @@ from ..backend import asarray, to_numpy
 from ..initializers import Initializer
 from ..layers.base import from_config, to_config
 from ..layers.container import Container
+from ..random import Key
 from ..sequential import Sequential
 from .files import write_bytes
 
@@ -75,7 +76,8 @@ def load(path: str | os.PathLike) -> Sequential:
         with safe_open(path, framework="numpy") as file:
             spec = _spec(path, file.metadata())
             _compare(path, _implied(path, spec), _found(file))
-            model = from_config(spec)
+            model = _model(spec)
+            _build(model, spec)
             for name, target in _tensors(model).items():
                 target[...] = asarray(file.get_tensor(name))
     except SafetensorError as error:
@@ -91,7 +93,7 @@ def _tensors(model: Sequential) -> dict[str, Any]:
 
 def _spec(path: str | os.PathLike, metadata: dict[str, str] | None) -> dict[str, Any]:
     """The description of the model in the file's metadata."""
-    if "minigan" not in (metadata or {}):
+    if metadata is None or "minigan" not in metadata:
         raise ValueError(
             f"{path}: safetensors, but not written by minigan: its metadata have no 'minigan'.\n"
             "It holds weights alone. Build the model and copy them into model.params."
@@ -133,12 +135,12 @@ class _NoValues(Initializer):
 def _implied(path: str | os.PathLike, spec: dict[str, Any]) -> dict[str, _Shape]:
     """The tensors that the architecture implies. Takes no memory, whatever its numbers say."""
     try:
-        model = from_config(_unbuilt(spec))
+        model = _model(spec)
         for layer in _prepare(model):
             for name, value in vars(layer).items():
                 if isinstance(value, Initializer):
                     setattr(layer, name, _NoValues())
-        model.build(spec["config"]["input_shape"], spec["config"]["dtype"])
+        _build(model, spec)
         return dict(_leaves(model, ""))
     except (TypeError, KeyError, AttributeError, IndexError, ArithmeticError) as error:
         raise _damaged(path, f"its architecture cannot be built: {error}") from error
@@ -146,16 +148,29 @@ def _implied(path: str | os.PathLike, spec: dict[str, Any]) -> dict[str, _Shape]
         raise _damaged(path, f"its architecture cannot be built: {error}") from error
 
 
-def _unbuilt(spec: Any) -> Any:
+def _model(spec: dict[str, Any]) -> Sequential:
+    """The model that `spec` describes, not yet built."""
+    model = from_config(_without_shapes(spec))
+    assert isinstance(model, Sequential)  # _spec has seen to it
+    return model
+
+
+def _build(model: Sequential, spec: dict[str, Any]) -> None:
+    # A key of its own: without one, loading would move on the numbering of unnamed draws.
+    key = Key(0, "weights")
+    model.build(spec["config"]["input_shape"], spec["config"]["dtype"], key)
+
+
+def _without_shapes(spec: Any) -> Any:
     """The description without the input shapes of its Sequentials, which build them at once."""
     if isinstance(spec, list):
-        return [_unbuilt(each) for each in spec]
+        return [_without_shapes(each) for each in spec]
     if not isinstance(spec, dict):
         return spec
     sequential = spec.get("class") == "Sequential"
     return {
-        key: {**_unbuilt(value), "input_shape": None} if sequential and key == "config"
-        else _unbuilt(value)
+        key: {**_without_shapes(value), "input_shape": None} if sequential and key == "config"
+        else _without_shapes(value)
         for key, value in spec.items()
     }  # fmt: skip
 

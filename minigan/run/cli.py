@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         # A diverging run overflows before its loss shows it; the loop reports that, once.
         warnings.filterwarnings("ignore", category=RuntimeWarning)
-        warnings.showwarning = _show_warning
+        warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:
             args = _parser().parse_args(argv)
             return args.run(args)
@@ -64,11 +64,16 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="minigan", description="Train small GANs, and make images with them.")
-    parser.set_defaults(run=lambda args: parser.print_help() or DONE)
+    parser.set_defaults(run=lambda args: _help(parser))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     for add in (_add_train, _add_sample, _add_summary, _add_check, _add_info):
         add(commands)
     return parser
+
+
+def _help(parser: argparse.ArgumentParser) -> int:
+    parser.print_help()
+    return DONE
 
 
 def _add_train(commands: Any) -> None:
@@ -138,8 +143,8 @@ def _train(args: argparse.Namespace) -> int:
     import minigan as mg
 
     from . import datasets
-    from .folder import next_free, refuse_used
-    from .train import train, where
+    from .folder import next_free, refuse_used, where
+    from .train import image_shape, train
 
     network, recipe = _choose(args.name, args.recipe)
     if args.out is not None:
@@ -147,11 +152,10 @@ def _train(args: argparse.Namespace) -> int:
     if args.backend is not None:
         mg.use(args.backend)
     mg.seed(args.seed)
-    networks = mg.models.get(network)()
-    gan = mg.GAN(*networks, **mg.recipes.get(recipe), seed=args.seed)
-    _refuse_digits(args, gan.discriminator.input_shape)
     data = args.data or "digits"
-    datasets.load(data)  # its errors come before a folder is made
+    networks = _build(network, *datasets.load(data))
+    gan = mg.GAN(*networks, **mg.recipes.get(recipe), seed=args.seed)
+    _refuse_digits(args.name, data, image_shape(gan))
     out = args.out or next_free("runs", f"{args.name}-seed{args.seed}")
     bar = sys.stderr.isatty()
     train(
@@ -168,6 +172,24 @@ def _train(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _build(network: str, images: Any, labels: Any) -> Any:
+    """The pair of networks; those made for classes get as many as the data have, at least one."""
+    import inspect
+
+    from .. import models
+
+    make = models.get(network)
+    if inspect.signature(make).parameters["classes"].default is None:
+        return make()
+    classes = 1 if labels is None else int(labels.max()) + 1
+    if classes > len(images):
+        raise ValueError(
+            f"the labels run to {classes - 1}, but there are only {len(images)} images; "
+            "number the classes 0, 1, 2, ..."
+        )
+    return make(classes=classes)
+
+
 def _choose(name: str, recipe: str | None) -> tuple[str, str]:
     """(network, recipe) of `minigan train NAME --recipe RECIPE`."""
     from .. import models, recipes
@@ -182,12 +204,12 @@ def _choose(name: str, recipe: str | None) -> tuple[str, str]:
     return network, recipe
 
 
-def _refuse_digits(args: argparse.Namespace, shape: tuple[int, ...]) -> None:
+def _refuse_digits(name: str, data: str, shape: tuple[int, ...]) -> None:
     """The embedded digits fit only networks of their size."""
-    if args.data in (None, "digits") and shape not in ((28, 28, 1), (784,)):
+    if data == "digits" and shape not in ((28, 28, 1), (784,)):
         size = " x ".join(map(str, shape))
         raise ValueError(
-            f"{args.name} takes images of {size}; the embedded digits are 28 x 28 x 1.\n"
+            f"{name} takes images of {size}; the embedded digits are 28 x 28 x 1.\n"
             f"Give --data FILE.npz with 'images', uint8 of shape (N, {', '.join(map(str, shape))})."
         )
 
@@ -206,7 +228,7 @@ def _sample(args: argparse.Namespace) -> int:
     seed = generator.seed if args.seed is None else args.seed
     out = args.out or Path(args.folder) / f"sample-seed{seed}.png"
     images, labels = generator.images(args.count, seed, args.label)
-    write_samples(out, images, labels)
+    write_samples(out, images, labels, generator.classes if args.label is None else None)
     print(out)
     return DONE
 
@@ -224,7 +246,7 @@ def _summary(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from . import checks
 
-    return checks.main(args)
+    return checks.main()
 
 
 def _info(args: argparse.Namespace) -> int:

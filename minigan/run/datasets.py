@@ -92,7 +92,8 @@ class Batches:
     value_range: that of the generator. None, for one that ends in no tanh or sigmoid, scales uint8
     to [-1, 1] and takes floats as they are.
     dtype: that of the batches; complex models are fed reals.
-    classes: the number of classes of a conditional GAN; labels are then required, else ignored.
+    classes: the number of classes of a conditional GAN; with two or more, labels are required.
+        Without classes they are ignored.
 
     Raises ValueError or TypeError when the data do not fit, or floats are not finite.
     """
@@ -114,6 +115,8 @@ class Batches:
         self.labels = None
         self._table = None
         if classes is not None:
+            if labels is None and classes == 1:
+                labels = np.zeros(len(images), np.int64)
             if labels is None:
                 raise ValueError(f"this GAN has {classes} classes: give data as (images, labels)")
             self.labels = check_labels(labels, len(images), classes)
@@ -146,7 +149,10 @@ def _read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
             raise ValueError("it is no zip archive, or only a part of one")
         with np.load(path, allow_pickle=False) as arrays:
             names = [name for name in ("images", "labels") if name in arrays] or arrays.files
-            return {name: arrays[name] for name in names}
+            found = {name: arrays[name] for name in names}
+            if odd := [name for name in found if not isinstance(found[name], np.ndarray)]:
+                raise ValueError(f"{odd[0]} is not an array")
+            return found
     except PermissionError:
         raise
     except _UNREADABLE as error:

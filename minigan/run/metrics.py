@@ -111,8 +111,8 @@ class DigitFeatures:
         _, dlogits = loss(logits, asarray(labels))
         dhidden, head_grads = self.head.backward(dlogits, head_cache)
         _, trunk_grads = self.trunk.backward(dhidden, trunk_cache, wrt="params")
-        optimizers[0].step(self.trunk.params, trunk_grads)
-        optimizers[1].step(self.head.params, head_grads)
+        optimizers[0].step(self.trunk.params, trunk_grads or {})
+        optimizers[1].step(self.head.params, head_grads or {})
 
 
 def _batches(images: Any, labels: Any = None) -> datasets.Batches:

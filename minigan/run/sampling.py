@@ -62,15 +62,24 @@ class SavedGenerator(GAN):
         return np.full(count, label)
 
 
-def write_samples(path: str | os.PathLike, images: np.ndarray, labels: np.ndarray | None) -> None:
-    """Write uint8 images as a grid (.png), or as arrays "images" and "labels" (.npz)."""
+def write_samples(
+    path: str | os.PathLike,
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    classes: int | None = None,
+) -> None:
+    """Write uint8 images as a grid (.png), or as arrays "images" and "labels" (.npz).
+
+    With 2 to 20 classes the grid has a column a class.
+    """
     kind = Path(path).suffix.lower()
     if kind == ".png":
-        imaging.save_png(path, imaging.image_grid(images, gap=2))
+        columns = classes if 2 <= (classes or 0) <= min(20, len(images)) else None
+        imaging.save_png(path, imaging.image_grid(images, columns, gap=2))
         return
     if kind != ".npz":
         raise ValueError(f"{path}: give a file that ends in .png (a picture) or .npz (arrays)")
-    arrays = {"images": imaging.as_nhwc(images)}
+    arrays: dict[str, Any] = {"images": imaging.as_nhwc(images)}
     if labels is not None:
         arrays["labels"] = labels
     buffer = io.BytesIO()

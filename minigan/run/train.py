@@ -175,13 +175,20 @@ def _positive(name: str, value: Any) -> int:
     return int(value)
 
 
-def _batches(gan: Any, data: Any) -> datasets.Batches:
+def image_shape(gan: Any) -> tuple[int, ...]:
+    """The shape of the images that the discriminator takes, without the batch axis."""
     shape = gan.discriminator.input_shape
-    shape = shape[0] if gan.conditional else shape
-    return datasets.Batches(data, shape, gan.image_range, gan.discriminator.dtype, gan.classes)
+    return shape[0] if gan.conditional else shape
 
 
-def _config(gan, batches, name, epochs, batch_size) -> dict[str, Any]:
+def _batches(gan: Any, data: Any) -> datasets.Batches:
+    dtype = gan.discriminator.dtype
+    return datasets.Batches(data, image_shape(gan), gan.image_range, dtype, gan.classes)
+
+
+def _config(
+    gan: Any, batches: datasets.Batches, name: str | None, epochs: int, batch_size: int
+) -> dict[str, Any]:
     from .. import __version__
 
     return {

@@ -82,7 +82,7 @@ def foreign_files(folder):
     broken[500:600] = b"\xff" * 100
     (folder / "broken.npz").write_bytes(broken)
     with zipfile.ZipFile(folder / "claims.npz", "w") as archive:
-        header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (10000000000000, 8, 8), }"\n"
+        header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (10000000000000, 8, 8), }\n"
         archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + bytes([len(header), 0]) + header)
     with zipfile.ZipFile(folder / "other.npz", "w") as archive:
         archive.writestr("images.npy", b"hello")
@@ -157,6 +157,7 @@ def test_labels_are_required_checked_and_follow_their_images(images):
     assert Batches((images, labels), (8, 8, 1)).batch(np.arange(2))[1] is None
     with pytest.raises(ValueError, match="3 classes"):
         Batches(images, (8, 8, 1), classes=3)
+    assert not Batches(images, (8, 8, 1), classes=1).batch(np.arange(2))[1].any()
     with pytest.raises(ValueError, match="0 to 1, got 0 to 2"):
         Batches((images, labels), (8, 8, 1), classes=2)
     with pytest.raises(ValueError, match="one label an image"):

@@ -1,0 +1,109 @@
+"""Sums over the pixels and the passes of BatchNorm, and their accuracy in float32."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigan.kernels import cpu, reference
+from minigan.kernels.cpu import normalisation
+from tests.helpers import DTYPES, LAYOUTS, assert_close, draw, forced, laid_out
+
+shapes = st.lists(st.integers(1, 6), min_size=2, max_size=4).map(tuple)
+layouts = st.sampled_from(LAYOUTS)
+
+
+@settings(max_examples=50)
+@given(shapes, st.sampled_from(DTYPES), layouts, layouts, st.sampled_from([1, 4, 512]), st.data())
+def test_sums_are_their_definitions(shape, dtype, layout_a, layout_b, rows, data):
+    a, b = laid_out(draw(shape, dtype), layout_a), laid_out(draw(shape, dtype, seed=1), layout_b)
+    terms = a.size // shape[-1]
+    before, normalisation.ROWS = normalisation.ROWS, rows
+    try:
+        with forced(threads_=data.draw(st.integers(1, 3))):
+            sums, products = cpu.column_sums(a), cpu.product_sums(a, b)
+            mean, var = cpu.batch_moments(a)
+    finally:
+        normalisation.ROWS = before
+    assert_close(sums, reference.column_sums(a), terms * terms, scale=4)
+    assert_close(products, reference.product_sums(a, b), terms * terms, scale=16)
+    expected = reference.batch_moments(a)
+    assert_close(mean, expected[0], terms, scale=4)
+    assert_close(var, expected[1], terms, scale=16)
+
+
+@settings(max_examples=50)
+@given(shapes, st.sampled_from(DTYPES), layouts, st.sampled_from([1, 7, 1 << 17]), st.data())
+def test_passes_are_their_definitions(shape, dtype, layout, block, data):
+    x = laid_out(draw(shape, dtype), layout)
+    dy = laid_out(draw(shape, dtype, seed=1), layout)
+    a, b, c = (draw(shape[-1:], dtype, seed=s) for s in (2, 3, 4))
+    before = x.copy(), dy.copy()
+    with forced(threads_=data.draw(st.integers(1, 3)), element_block=block):
+        found = [
+            cpu.normalise(x, a, b),
+            cpu.scale_shift(x, a, b),
+            cpu.batch_norm_dx(dy, x, a, b, c),
+        ]
+    expected = [
+        reference.normalise(x, a, b),
+        reference.scale_shift(x, a, b),
+        reference.batch_norm_dx(dy, x, a, b, c),
+    ]
+    for f, e in zip(found, expected, strict=True):
+        assert_close(f, e, 4, scale=64)
+        assert not np.shares_memory(f, x) and not np.shares_memory(f, dy)
+    assert np.array_equal(x, before[0]) and np.array_equal(dy, before[1])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("same", [True, False])
+def test_scale_shift_writes_into_out(layout, same):
+    x, a, b = laid_out(draw((4, 5, 3)), layout), draw((3,), seed=1), draw((3,), seed=2)
+    expected = x * a + b
+    out = x if same else laid_out(np.zeros((4, 5, 3)), layout)
+    assert cpu.scale_shift(x, a, b, out=out) is out
+    np.testing.assert_allclose(out, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_variance_survives_a_large_mean_in_float32(channels, count):
+    """1e4 + N(0, 1): E[x^2] - E[x]^2 would be off by more than the variance itself."""
+    x = (1e4 + draw((64, 30, 40, channels))).astype("float32")
+    exact = x.astype("float64").reshape(-1, channels)
+    with forced(threads_=count):
+        mean, var = cpu.batch_moments(x)
+    assert mean.dtype == var.dtype == np.float32
+    assert np.abs(mean - exact.mean(axis=0)).max() < 0.02
+    assert np.abs(var / exact.var(axis=0) - 1).max() < 1e-3
+
+
+@pytest.mark.parametrize("channels", [1, 2, 64])
+def test_sums_of_many_float32_numbers_keep_their_digits(channels):
+    """A running float32 sum of a million times 0.1 is off by one per cent."""
+    a = np.full((1_000_000 // channels, channels), 0.1, "float32")
+    exact = float(np.float32(0.1)) * len(a)
+    for found in (cpu.column_sums(a), cpu.product_sums(a, np.ones_like(a))):
+        assert found.dtype == np.float32
+        assert np.abs(found / exact - 1).max() < 2e-5
+
+
+def test_column_sums_of_random_numbers_against_fsum():
+    a = draw((5000, 2), "float32")
+    for c in range(2):
+        exact = math.fsum(a[:, c].tolist())
+        assert abs(float(cpu.column_sums(a)[c]) - exact) < 5000**0.5 * 64 * 6e-8
+
+
+def test_the_same_bits_again():
+    a, b = draw((3000, 5), "float32"), draw((3000, 5), "float32", seed=1)
+    with forced(threads_=3):
+        first = cpu.column_sums(a), cpu.product_sums(a, b), *cpu.batch_moments(a)
+        for _ in range(5):
+            again = cpu.column_sums(a), cpu.product_sums(a, b), *cpu.batch_moments(a)
+            assert all(np.array_equal(f, g) for f, g in zip(first, again, strict=True))

@@ -1,0 +1,97 @@
+"""The planner: forms by cost, blocks within bounds, and never a look at the dtype."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigan.kernels import cpu
+from minigan.kernels.cpu import plan, threads
+from minigan.kernels.geometry import Geometry, axis
+from tests.helpers import DTYPES, draw
+
+DECISIONS = ("forward", "adjoint", "dkernel", "images_per_block", "rows_per_block", "seconds")
+
+
+def square(size, kernel, stride=1):
+    return Geometry(axis(size, kernel, stride, "same"), axis(size, kernel, stride, "same"))
+
+
+def record(monkeypatch, dtype, c, oc, geo):
+    """Every decision of the planner, and every split over threads, in the three passes."""
+    seen = []
+    for name in DECISIONS:
+        inner = getattr(plan, name)
+
+        def spy(*args, name=name, inner=inner):
+            seen.append((name, args, inner(*args)))
+            return seen[-1][2]
+
+        monkeypatch.setattr(plan, name, spy)
+    run = threads.run
+
+    def spy_run(function, n, work=float("inf")):
+        seen.append(("run", n, work))
+        return run(function, n, work)
+
+    monkeypatch.setattr(threads, "run", spy_run)
+    x = draw((3, geo.rows.size, geo.cols.size, c), dtype)
+    kernel = draw((geo.rows.kernel, geo.cols.kernel, c, oc), dtype)
+    y = draw((3, geo.rows.out, geo.cols.out, oc), dtype)
+    cpu.conv2d(x, kernel, geo)
+    cpu.conv2d_adjoint(y, kernel, geo)
+    cpu.conv2d_dkernel(x, y, geo)
+    monkeypatch.undo()
+    return seen
+
+
+@pytest.mark.parametrize("c, oc", [(1, 16), (16, 1), (9, 9)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_plan_does_not_depend_on_the_dtype(monkeypatch, c, oc, stride):
+    plans = [record(monkeypatch, dtype, c, oc, square(8, 5, stride)) for dtype in DTYPES]
+    assert {name for name, *_ in plans[0]} >= {"forward", "adjoint", "dkernel", "run"}
+    assert plans[0] == plans[1] == plans[2]
+
+
+def test_few_output_channels_turn_round():
+    assert plan.forward(plan.Shape(128, 1, square(28, 7))) == "scatter"  # digits' last layer
+    assert plan.forward(plan.Shape(128, 128, square(28, 3))) == "gather"
+    assert plan.adjoint(plan.Shape(1, 64, square(28, 3, 2))) == "scatter"
+    assert plan.adjoint(plan.Shape(128, 128, square(28, 4, 2))) == "gather"
+
+
+@given(*(st.integers(1, 200) for _ in range(2)), st.integers(2, 5), st.integers(1, 7))
+def test_a_forward_pass_with_a_stride_never_scatters(c, oc, stride, k):
+    assert plan.forward(plan.Shape(c, oc, square(9, k, stride))) == "gather"
+    mixed = Geometry(axis(9, k, 1, "same"), axis(9, k, stride, "same"))
+    assert plan.forward(plan.Shape(c, oc, mixed)) == "gather"
+
+
+def test_the_gradient_of_the_kernel_gathers_the_side_with_fewer_channels():
+    assert plan.dkernel(plan.Shape(64, 1, square(28, 3))) == "small"
+    assert plan.dkernel(plan.Shape(1, 64, square(28, 3))) == "big"
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_a_block_of_images_fits_or_is_needed(pixels, width):
+    images = plan.images_per_block(pixels, width)
+    assert images >= 1
+    if images > 1:
+        fits = images * pixels * width <= plan.BLOCK
+        few_rows = (images - 1) * pixels < plan.FEW_ROWS
+        assert fits or few_rows
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 20_000))
+def test_a_block_of_rows_fits(rows, cols, width):
+    found = plan.rows_per_block(rows, cols, width)
+    assert 1 <= found <= rows
+    assert found == 1 or found * cols * width <= 4 * plan.BLOCK
+
+
+def test_estimated_time_grows_with_the_work():
+    small, large = plan.Shape(8, 8, square(8, 3)), plan.Shape(8, 16, square(8, 3))
+    assert 0 < plan.seconds(small, 100) < plan.seconds(large, 100)
+    assert np.isclose(plan.seconds(small, 200), 2 * plan.seconds(small, 100))
