@@ -58,6 +58,15 @@ class Windows(NamedTuple):
         """The windows first, ..., last-1."""
         return Windows(self.start + self.step * first, self.step, last - first, self.taps)
 
+    def seen_from(self, origin: int) -> Windows:
+        """The same windows where pixel `origin` is counted as pixel 0."""
+        return self._replace(start=self.start - origin)
+
+
+def reach(windows: list[Windows]) -> tuple[int, int]:
+    """The pixels start:stop that these windows read between them."""
+    return min(w.start for w in windows), max(w.stop for w in windows)
+
 
 class Phase(NamedTuple):
     """The pixels first, first+stride, ... of the big side, and what an adjoint pass reads there.

@@ -32,7 +32,7 @@ def laid_out(a, layout):
         flip = (slice(None, None, -1),) * a.ndim
         return np.ascontiguousarray(a[flip])[flip]
     if layout == "strided":
-        wide = np.full([2 * n + 1 for n in a.shape], np.nan, a.dtype)
+        wide = np.full([2 * n + 1 for n in a.shape], 99, a.dtype)
         view = wide[tuple(slice(1, 2 * n + 1, 2) for n in a.shape)]
         view[...] = a
         return view

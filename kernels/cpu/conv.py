@@ -21,9 +21,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..geometry import Geometry, Windows, phases, windows
+from ..geometry import Geometry, Windows, phases, reach
+from ..geometry import windows as windows_of
 from . import plan, pool, threads
-from .windows import columns
+from .windows import columns, halo
 
 Grid = tuple[slice, slice]
 
@@ -40,7 +41,7 @@ class Piece(NamedTuple):
 def whole(geo: Geometry) -> list[Piece]:
     """conv2d: every window of the big side, every pixel of the small side, every tap."""
     everything = (slice(None), slice(None))
-    return [Piece(windows(geo.rows), windows(geo.cols), everything, everything)]
+    return [Piece(windows_of(geo.rows), windows_of(geo.cols), everything, everything)]
 
 
 def by_phase(geo: Geometry) -> list[Piece]:
@@ -113,16 +114,23 @@ def _apply(
 
     def share(first: int, last: int) -> None:
         for n in plan_blocks(first, last, plan.images_per_block(height * width, depth)):
-            for piece, matrix in pieces:
+            block, moved = _with_halo(source[n], [p for p, _ in pieces])
+            for piece, (_, matrix) in zip(moved, pieces, strict=True):
                 for r in plan_blocks(0, piece.rows.count, _rows(piece, depth)):
-                    _product(
-                        columns(source[n], piece.rows.part(r.start, r.stop), piece.cols),
-                        matrix,
-                        target[(n, *piece.grid)][:, r],
-                    )
+                    windows = columns(block, piece.rows.part(r.start, r.stop), piece.cols)
+                    _product(windows, matrix, target[(n, *piece.grid)][:, r])
 
     pixels = len(source) * shape.geo.rows.out * shape.geo.cols.out
     threads.run(share, len(source), plan.seconds(shape, pixels))
+
+
+def _with_halo(x: np.ndarray, pieces: list[Piece]) -> tuple[np.ndarray, list[Piece]]:
+    """The images with the zeros that the pieces' windows reach, and the pieces seen from there."""
+    rows, cols = reach([p.rows for p in pieces]), reach([p.cols for p in pieces])
+    moved = [
+        p._replace(rows=p.rows.seen_from(rows[0]), cols=p.cols.seen_from(cols[0])) for p in pieces
+    ]
+    return halo(x, *rows, *cols), moved
 
 
 def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
@@ -151,9 +159,10 @@ def _pair(
             for p in pieces
         ]
         for n in plan_blocks(first, last, plan.images_per_block(pixels, depth)):
-            for piece, total in zip(pieces, sums, strict=True):
+            block, moved = _with_halo(source[n], pieces)
+            for piece, total in zip(moved, sums, strict=True):
                 for r in plan_blocks(0, piece.rows.count, _rows(piece, depth)):
-                    a = columns(source[n], piece.rows.part(r.start, r.stop), piece.cols)
+                    a = columns(block, piece.rows.part(r.start, r.stop), piece.cols)
                     total += a.T @ target[(n, *piece.grid)][:, r].reshape(len(a), width)
         return sums
 

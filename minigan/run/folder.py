@@ -34,14 +34,17 @@ class RunFolder:
         files.write_json(self.path / "config.json", config)
 
     def record(self, history: list[dict[str, Any]], grid: np.ndarray | None, model: Any) -> None:
-        """Keep an epoch: its grid of samples (if any), its line of the log, curves, weights."""
+        """Keep an epoch: its grid of samples (if any), weights, curves.
+
+        Its line of the log comes last: what the log names is there.
+        """
         latest = history[-1]
         if grid is not None:
             files.make_folder(self.path / "samples")
             imaging.save_png(self.path / "samples" / f"epoch_{latest['epoch']:04d}.png", grid)
-        files.append_json(self.path / "log.jsonl", latest)
-        imaging.save_curves(self.path / "curves.png", history)
         self.save_weights(model)
+        imaging.save_curves(self.path / "curves.png", history)
+        files.append_json(self.path / "log.jsonl", latest)
 
     def save_weights(self, model: Any) -> None:
         """Write generator.safetensors."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import asarray
 from ..random import Key
 from . import datasets, imaging
 from .folder import RunFolder, refuse_used, where
@@ -98,7 +99,8 @@ class _Loop:
         for step in range(self.steps):
             chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
             real, labels = self.batches.batch(chosen)
-            meter.add(self.gan.train_step(real, labels), len(chosen))
+            labels = None if labels is None else asarray(labels)
+            meter.add(self.gan.train_step(asarray(real), labels), len(chosen))
             if interrupted.is_set():
                 self._stop(meter)
         logs = {"epoch": epoch, "step": self.gan.step_count, **meter.means()}

@@ -68,9 +68,9 @@ MUTANTS = [
      "(sn, sh * cols.step, sw * rows.step, sh, sw, sc)"),
     (WINDOWS, "np.copyto(planar, view.transpose(3, 4, 5, 0, 1, 2))",
      "np.copyto(planar, view.transpose(4, 3, 5, 0, 1, 2).reshape(planar.shape))"),
-    (WINDOWS, "block[:, inner, left - cols.start : right - cols.start]",
-     "block[:, inner, cols.stop - right : cols.stop - left]"),
-    (WINDOWS, "block[:, inner, right - cols.start :] = 0", "block[:, inner, right:] = 0"),
+    (WINDOWS, "block[:, inner, lo - left : r - left]", "block[:, inner, right - r : right - lo]"),
+    (WINDOWS, "block[:, inner, r - left :] = 0", "block[:, inner, r - lo :] = 0"),
+    (GEOMETRY, "self._replace(start=self.start - origin)", "self._replace(start=self.start + origin)"),
     (PRODUCT, "np.matmul(a, b[:, i:j], out=out[:, i:j])",
      "np.matmul(a, b[:, : j - i], out=out[:, i:j])"),
     # the fast elementwise work, sums and pooling

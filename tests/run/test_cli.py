@@ -167,6 +167,14 @@ def test_info_and_help(run):
         assert code == 0 and "usage: minigan" in out
 
 
+def test_check_passes_on_the_verdict(run, monkeypatch):
+    from minigan.run import checks
+
+    for code in (0, 1):
+        monkeypatch.setattr(checks, "main", lambda code=code: code)
+        assert run("check")[0] == code
+
+
 @pytest.mark.parametrize(
     "words, expected",
     [

@@ -303,6 +303,18 @@ def test_full_disk_in_a_later_epoch_loses_nothing(make_gan, images, tmp_path, fu
     assert len(before) == 5 and after == before
 
 
+def test_the_log_names_only_epochs_whose_files_are_there(make_gan, images, tmp_path, monkeypatch):
+    def fail(path, history):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("minigan.run.imaging.save_curves", fail)
+    with pytest.raises(OSError, match="the disk is full"):
+        mg.train(make_gan(), images, out=tmp_path / "run", progress=False)
+    assert sorted(os.listdir(tmp_path / "run")) == [
+        "config.json", "generator.safetensors", "samples",
+    ]  # fmt: skip
+
+
 def interrupt_at(gan, monkeypatch, step_number):
     step = gan.train_step
 
