@@ -42,17 +42,17 @@ class Geometry(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """`count` windows of `taps` neighbouring pixels; window j starts at pixel start + step*j."""
+    """`number` windows of `taps` neighbouring pixels; window j starts at pixel start + step*j."""
 
     start: int
     step: int
-    count: int
+    number: int
     taps: int
 
     @property
     def stop(self) -> int:
         """One past the last pixel read (may lie outside the image, as `start` may)."""
-        return self.start + (self.count - 1) * self.step + self.taps
+        return self.start + (self.number - 1) * self.step + self.taps
 
     def part(self, first: int, last: int) -> Windows:
         """The windows first, ..., last-1."""

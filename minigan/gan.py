@@ -149,7 +149,7 @@ class GAN:
         if not fakes_per_real > 0:
             raise ValueError(f"GAN: fakes_per_real={fakes_per_real} should be positive")
         self.fakes_per_real = float(fakes_per_real)
-        self.targets = Targets(tuple(real_targets), tuple(fake_targets), float(flip_labels))
+        self.targets = Targets(real_targets, fake_targets, float(flip_labels))
         self.d_loss_weight = float(d_loss_weight)
         if ema is not None and not 0 <= ema < 1:
             raise ValueError(f"GAN: ema={ema} should be at least 0 and less than 1, or None")
@@ -262,7 +262,7 @@ class GAN:
 
     def random_labels(self, n: int, key: Key) -> Array:
         """n labels, each class as likely."""
-        labels = key.child("labels").generator().integers(self.classes, size=n)
+        labels = key.child("labels").generator().integers(self.classes or 1, size=n)
         return array_module().asarray(labels)
 
     def draw_latents(self, n: int, purpose: str) -> Any:

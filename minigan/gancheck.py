@@ -37,8 +37,9 @@ def gan_rows(gan: GAN, batch: int, seed: int) -> Iterator[Row]:
         for model, values in ((generator, g), (discriminator, d)):
             for name, value in values.items():
                 model.params[name][...] = value
-        copy = copied(gan, generator, discriminator)
-        return copy.train_step(**batches), copy.d_optimizer.sum, copy.g_optimizer.sum
+        d_recorder, g_recorder = _Recorder(), _Recorder()
+        copy = copied(gan, generator, discriminator, d_recorder, g_recorder)
+        return copy.train_step(**batches), d_recorder.sum, g_recorder.sum
 
     _, d_grads, g_grads = step("float64", {}, {})
     for loss, side, grads, model in (
@@ -74,10 +75,11 @@ def _d_stands_still(gan: GAN, networks: list[Any], batches: dict[str, Any]) -> R
     return Row(f"GAN {gan.update}", "D stands still", "bits", 0.0, 0.0, verdict, note)
 
 
-def copied(gan: GAN, generator: Sequential, discriminator: Sequential) -> GAN:
-    """A GAN of these networks with gan's recipe, whose optimizers record and do not move."""
-    config = {**gan.config(), "ema": None}
-    config |= {"g_optimizer": _Recorder(), "d_optimizer": _Recorder()}
+def copied(
+    gan: GAN, generator: Sequential, discriminator: Sequential, d: Optimizer, g: Optimizer
+) -> GAN:
+    """A GAN of these networks with gan's recipe and these optimizers."""
+    config = {**gan.config(), "ema": None, "g_optimizer": g, "d_optimizer": d}
     return GAN(generator, discriminator, **config)
 
 
@@ -85,11 +87,11 @@ def _gan_batches(gan: GAN, batch: int, rng: np.random.Generator) -> dict[str, An
     shape = gan.generator.output_shape
     real = rng.random((batch, *shape))
     n_fake = max(1, round(batch * gan.fakes_per_real))
-    labels = rng.integers(gan.classes, size=batch) if gan.conditional else None
+    labels = rng.integers(gan.classes or 1, size=batch) if gan.conditional else None
 
     def latents(n: int) -> Any:
         z = rng.standard_normal((n, gan.latent_dim))
-        return (z, rng.integers(gan.classes, size=n)) if gan.conditional else z
+        return (z, rng.integers(gan.classes or 1, size=n)) if gan.conditional else z
 
     return {"real": real, "labels": labels, "latents": (latents(n_fake), latents(batch))}
 

@@ -52,8 +52,8 @@ def digits(
     """28x28x1 in [0, 1]: G 1,164,289 parameters, D 40,705."""
     (stem, *ups), downs = sizes
     start: dict[str, Any] = {"kernel_initializer": normal()}
-    g_stem = [Dense(7 * 7 * stem), LeakyReLU(0.2), Reshape((7, 7, stem))]
-    g = [
+    g_stem: list[Layer] = [Dense(7 * 7 * stem), LeakyReLU(0.2), Reshape((7, 7, stem))]
+    g: list[Layer] = [
         layer
         for width in ups
         for layer in (
@@ -62,7 +62,7 @@ def digits(
         )
     ]
     g += [Conv2D(1, 7, padding="same", activation="sigmoid", **start)]
-    d = [
+    d: list[Layer] = [
         layer
         for width in downs
         for layer in (Conv2D(width, 3, strides=2, padding="same", **start), LeakyReLU(0.2))
@@ -88,8 +88,8 @@ def flowers(
     (stem, *ups), (first, *downs) = sizes
     start: dict[str, Any] = {"kernel_initializer": normal()}
     kernel = 5 if classes is None else 4
-    g_stem = [Dense(5 * 5 * stem), LeakyReLU(0.2), Reshape((5, 5, stem))]
-    g = [
+    g_stem: list[Layer] = [Dense(5 * 5 * stem), LeakyReLU(0.2), Reshape((5, 5, stem))]
+    g: list[Layer] = [
         layer
         for width in ups
         for layer in (
@@ -98,7 +98,7 @@ def flowers(
         )
     ]
     g += [Conv2D(3, 5, padding="same", activation="tanh", **start)]
-    d = [Conv2D(first, 5, padding="same", **start), LeakyReLU(0.2)]
+    d: list[Layer] = [Conv2D(first, 5, padding="same", **start), LeakyReLU(0.2)]
     d += [
         layer
         for width in downs
@@ -121,13 +121,13 @@ def dcgan64(
     (first, *ups), (d_first, *downs) = sizes
     plain: dict[str, Any] = {"use_bias": False}
     half = {"strides": 2, "padding": "same", **plain}
-    g_stem = [Reshape((1, 1, latent_dim))]
-    g = [Conv2DTranspose(first, 4, padding="valid", **plain), BatchNorm(momentum=0.9)]
+    g_stem: list[Layer] = [Reshape((1, 1, latent_dim))]
+    g: list[Layer] = [Conv2DTranspose(first, 4, padding="valid", **plain), BatchNorm(momentum=0.9)]
     g += [LeakyReLU(0.2)]
     for width in ups:
         g += [Conv2DTranspose(width, 4, **half), BatchNorm(momentum=0.9), LeakyReLU(0.2)]
     g += [Conv2DTranspose(1, 4, activation="tanh", **half)]
-    d = [Conv2D(d_first, 4, **half), LeakyReLU(0.2), Dropout(dropout)]
+    d: list[Layer] = [Conv2D(d_first, 4, **half), LeakyReLU(0.2), Dropout(dropout)]
     for width in downs:
         d += [Conv2D(width, 4, **half), BatchNorm(momentum=0.9), LeakyReLU(0.2), Dropout(dropout)]
     d += [Conv2D(1, 4, padding="valid", activation="sigmoid", **plain), Flatten()]
@@ -144,13 +144,13 @@ def upsample64(
 ) -> Pair:
     """64x64x3 in [-1, 1]: G 9,362,051 parameters, D 3,898,369."""
     (hidden, stem, *ups), (first, *downs, last) = sizes
-    g_stem = [Dense(hidden), Tanh(), Dense(8 * 8 * stem), BatchNorm(), Tanh()]
+    g_stem: list[Layer] = [Dense(hidden), Tanh(), Dense(8 * 8 * stem), BatchNorm(), Tanh()]
     g_stem += [Reshape((8, 8, stem))]
     g: list[Layer] = []
     for width in ups:
         g += [UpSampling2D(2), Conv2D(width, 5, padding="same"), Tanh()]
     g += [UpSampling2D(2), Conv2D(3, 5, padding="same"), Tanh()]
-    d = [Conv2D(first, 5, padding="same"), Tanh(), MaxPooling2D(2)]
+    d: list[Layer] = [Conv2D(first, 5, padding="same"), Tanh(), MaxPooling2D(2)]
     for width in downs:
         d += [Conv2D(width, 5), Tanh(), MaxPooling2D(2)]
     d += [Flatten(), Dense(last), Tanh(), Dense(1, activation="sigmoid")]
@@ -211,7 +211,7 @@ def clear_digits(
     features = Sequential([*d, Flatten()])
     side = -(-28 // 2 ** len(sizes[1]))
     label = Embedding(classes, side * side * sizes[1][-1], embeddings_initializer=normal())
-    judge = [Parallel([features, label], merge="dot")]
+    judge: list[Layer] = [Parallel([features, label], merge="dot")]
     return named(g, ((latent_dim,), ()), judge, ((28, 28, 1), ()), dtype, seed)
 
 

@@ -46,7 +46,8 @@ class Optimizer(metaclass=Spelling):
         moments = [self._moments[name] for name in self.moments]
         flat = isinstance(params, FlatDict) and isinstance(grads, FlatDict)
         if flat and list(params) == list(grads):
-            self.update(params.flat, grads.flat, *(m.flat for m in moments))
+            vectors: Any = [params, grads, *moments]
+            self.update(*(v.flat for v in vectors))
         else:
             for name, p in params.items():
                 self.update(p, grads[name], *(m[name] for m in moments))

@@ -166,7 +166,9 @@ class Sequential(Container):
         last = len(self.layers) - 1
         while last >= 0 and isinstance(self.layers[last], Renaming):
             last -= 1
-        layer = self.layers[last] if last >= 0 else None
+        if last < 0:
+            return self
+        layer = self.layers[last]
         if isinstance(layer, Linear) and layer.activation == "sigmoid":
             replaced: Layer = layer.with_activation(None)
         elif isinstance(layer, Sigmoid) or getattr(layer, "activation", None) == "sigmoid":

@@ -53,7 +53,7 @@ class Spelling(type):
     """Checks keyword arguments against the constructor, and says what ours are called."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        known = inspect.signature(cls.__init__).parameters
+        known = inspect.signature(cls.__init__).parameters  # type: ignore[misc]  # only read
         if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             for name in kwargs:
                 if name not in known or name == "self":

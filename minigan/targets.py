@@ -23,7 +23,7 @@ class Targets:
 
     def __post_init__(self) -> None:
         for name in ("real", "fake"):
-            low, high = getattr(self, name)
+            low, high = getattr(self, name)  # two numbers: a tuple, or a list from JSON
             if not low <= high:
                 raise ValueError(f"{name}_targets=({low}, {high}) should be (low, high)")
             object.__setattr__(self, name, (float(low), float(high)))
@@ -38,9 +38,10 @@ class Targets:
     def draw(self, side: str, shape: tuple[int, ...], key: Key) -> np.ndarray:
         """Targets for logits of this shape, in float32: "real" or "fake"."""
         rng = key.child(side).generator()
+        ranges = {"real": self.real, "fake": self.fake}
         other = {"real": "fake", "fake": "real"}[side]
-        own = rng.uniform(*getattr(self, side), shape)
+        own = rng.uniform(*ranges[side], size=shape)
         if self.flip:
             flipped = rng.uniform(size=shape) < self.flip
-            own = np.where(flipped, rng.uniform(*getattr(self, other), shape), own)
+            own = np.where(flipped, rng.uniform(*ranges[other], size=shape), own)
         return own.astype(np.float32)

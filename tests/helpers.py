@@ -32,7 +32,8 @@ def laid_out(a, layout):
         flip = (slice(None, None, -1),) * a.ndim
         return np.ascontiguousarray(a[flip])[flip]
     if layout == "strided":
-        wide = np.full([2 * n + 1 for n in a.shape], 99, a.dtype)
+        around = 99 if a.dtype.kind in "iu" else np.nan  # what nobody may read
+        wide = np.full([2 * n + 1 for n in a.shape], around, a.dtype)
         view = wide[tuple(slice(1, 2 * n + 1, 2) for n in a.shape)]
         view[...] = a
         return view

@@ -108,15 +108,15 @@ def _apply(
     shape: plan.Shape,
 ) -> None:  # fmt: skip
     """target[grid] = columns(source, windows) @ matrix, for every piece."""
-    height = max(p.rows.count for p, _ in pieces)
-    width = max(p.cols.count for p, _ in pieces)
+    height = max(p.rows.number for p, _ in pieces)
+    width = max(p.cols.number for p, _ in pieces)
     depth = max(len(matrix) for _, matrix in pieces)
 
     def share(first: int, last: int) -> None:
         for n in plan_blocks(first, last, plan.images_per_block(height * width, depth)):
             block, moved = _with_halo(source[n], [p for p, _ in pieces])
             for piece, (_, matrix) in zip(moved, pieces, strict=True):
-                for r in plan_blocks(0, piece.rows.count, _rows(piece, depth)):
+                for r in plan_blocks(0, piece.rows.number, _rows(piece, depth)):
                     windows = columns(block, piece.rows.part(r.start, r.stop), piece.cols)
                     _product(windows, matrix, target[(n, *piece.grid)][:, r])
 
@@ -151,7 +151,7 @@ def _pair(
     """[columns(source, windows)^T @ target[grid] for every piece], summed in a fixed order."""
     width = target.shape[-1]
     depth = max(p.rows.taps * p.cols.taps for p in pieces) * source.shape[-1]
-    pixels = max(p.rows.count * p.cols.count for p in pieces)
+    pixels = max(p.rows.number * p.cols.number for p in pieces)
 
     def share(first: int, last: int) -> list[np.ndarray]:
         sums = [
@@ -161,7 +161,7 @@ def _pair(
         for n in plan_blocks(first, last, plan.images_per_block(pixels, depth)):
             block, moved = _with_halo(source[n], pieces)
             for piece, total in zip(moved, sums, strict=True):
-                for r in plan_blocks(0, piece.rows.count, _rows(piece, depth)):
+                for r in plan_blocks(0, piece.rows.number, _rows(piece, depth)):
                     a = columns(block, piece.rows.part(r.start, r.stop), piece.cols)
                     total += a.T @ target[(n, *piece.grid)][:, r].reshape(len(a), width)
         return sums
@@ -212,4 +212,4 @@ def plan_blocks(first: int, last: int, size: int) -> list[slice]:
 
 
 def _rows(piece: Piece, depth: int) -> int:
-    return plan.rows_per_block(piece.rows.count, piece.cols.count, depth)
+    return plan.rows_per_block(piece.rows.number, piece.cols.number, depth)

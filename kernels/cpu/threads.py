@@ -63,7 +63,7 @@ def run(function: Callable[[int, int], T], n: int, work: float = float("inf")) -
         if len(parts) == 1:
             return [function(*parts[0])]
         pending = [
-            worker.submit(_share, function, *part)
+            worker.submit(_share, function, part[0], part[1])
             for worker, part in zip(_pool(len(parts) - 1), parts[1:], strict=False)
         ]
         try:

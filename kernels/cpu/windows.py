@@ -37,7 +37,7 @@ def halo(x: np.ndarray, top: int, bottom: int, left: int, right: int) -> np.ndar
 
 
 def columns(block: np.ndarray, rows: Windows, cols: Windows) -> np.ndarray:
-    """The windows of block[N,H,W,C] as a matrix (N*rows.count*cols.count, rows.taps*cols.taps*C).
+    """The windows of block[N,H,W,C] as a matrix (N*rows.number*cols.number, rows.taps*cols.taps*C).
 
     All windows lie inside the block.  The planar form returns the transpose of a contiguous matrix:
     BLAS takes both.
@@ -56,12 +56,12 @@ def columns(block: np.ndarray, rows: Windows, cols: Windows) -> np.ndarray:
 
 
 def window_view(block: np.ndarray, rows: Windows, cols: Windows) -> np.ndarray:
-    """A read-only view (N, rows.count, cols.count, rows.taps, cols.taps, C) of the windows."""
+    """A read-only view (N, rows.number, cols.number, rows.taps, cols.taps, C) of the windows."""
     n, _, _, c = block.shape
     sn, sh, sw, sc = block.strides
     return as_strided(
         block[:, rows.start :, cols.start :],
-        (n, rows.count, cols.count, rows.taps, cols.taps, c),
+        (n, rows.number, cols.number, rows.taps, cols.taps, c),
         (sn, sh * rows.step, sw * cols.step, sh, sw, sc),
         writeable=False,
     )

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from .. import initializers, random
 from ..backend import check_dtype
 from ..random import Key
 from ..spelling import Spelling, did_you_mean
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Array = Any
 Shape = tuple[int, ...]
@@ -46,8 +49,8 @@ class Layer(metaclass=Spelling):
 
     def __init__(self) -> None:
         self.name = snake_case(type(self).__name__)
-        self.params: dict[str, Array] = {}
-        self.state: dict[str, Array] = {}
+        self.params: Any = {}  # name -> array; of networks a FlatDict
+        self.state: Any = {}
         self.input_shape: Any = None
         self.output_shape: Any = None
         self.dtype = np.dtype("float32")
@@ -98,9 +101,7 @@ class Layer(metaclass=Spelling):
         y, cache = self.compute(x, training, rng, keep)
         return y, cache._replace(batch=len(y))
 
-    def backward(
-        self, dy: Array, cache: Cache, wrt: str = "both"
-    ) -> tuple[Any, dict[str, Array] | None]:
+    def backward(self, dy: Array, cache: Cache, wrt: str = "both") -> tuple[Any, Any]:
         """(dx, gradients), from dy = dLoss/dy and forward's cache. Pure.
 
         wrt="input" gives (dx, None) and wrt="params" (None, gradients), and computes no more.
@@ -127,7 +128,7 @@ class Layer(metaclass=Spelling):
             sum(int(a.size) for a in self.state.values()),
         )
 
-    def astype(self, dtype: Any) -> Layer:
+    def astype(self, dtype: Any) -> Self:
         """A copy whose parameters and state have this dtype (float32, float64 or complex128)."""
         dtype = check_dtype(dtype)
         other = copy.copy(self)
@@ -231,7 +232,7 @@ def cast(array: Array, dtype: np.dtype) -> Array:
     return array.astype(dtype)
 
 
-def as_shape(shape: Any) -> Shape:
+def as_shape(shape: Any) -> Any:
     """A shape without the batch axis; a number means one axis, and a tuple of shapes stays one."""
     if isinstance(shape, (int, np.integer)):
         shape = (shape,)

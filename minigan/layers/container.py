@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backend import check_dtype
 from ..flat import FlatDict
 from .base import Array, Layer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Container(Layer):
@@ -60,7 +63,7 @@ class Container(Layer):
         for name, child in self.children():
             adopt(child, part(params, name), part(state, name))
 
-    def astype(self, dtype: Any) -> Container:
+    def astype(self, dtype: Any) -> Self:
         """A copy of another dtype; with its own dtype, simply a copy."""
         other = copy.copy(self)
         other.dtype = check_dtype(dtype)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..kernels import ops
-from ..kernels.geometry import Geometry, axis, transposed_axis
+from ..kernels.geometry import Axis, Geometry, axis, transposed_axis
 from .base import Shape, one_of, pair, positive, register, show_shape
 from .linear import Linear
 
@@ -88,7 +88,7 @@ class Convolution(Linear):
         self.create(shape[2 - self.axes :], self.filters, key)
         return self.output_of(self.geometry)
 
-    def axis(self, size: int, which: int):
+    def axis(self, size: int, which: int) -> Axis:
         """The geometry of one axis."""
         make = transposed_axis if self.transposed else axis
         return make(size, self.kernel_size[which], self.strides[which], self.padding)

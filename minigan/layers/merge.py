@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +109,7 @@ class Parallel(Container):
             parts = [dy] * len(self.layers)
         else:
             parts = [dy * factors[1], dy * factors[0]]
-        dxs, grads = [], {}
+        dxs, grads = [], dict[str, Any]()
         for (name, child), part, own in zip(self.children(), parts, inner, strict=True):
             dx, found = child.pullback(part, own, to_input, to_params)
             dxs.append(dx)

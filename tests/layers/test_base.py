@@ -355,7 +355,7 @@ def test_the_remedy_is_named():
         layer.forward([[1.0]])
     with pytest.raises(ValueError, match="the batch is empty"):
         layer.forward(np.zeros((0, 5, 4, 2), "float32"))
-    with pytest.raises(ValueError, match=r"dy has shape \(1, 5, 4, 2\), but the output was"):
+    with pytest.raises(ValueError, match=r"dy has shape \(1, 5, 4, 2\), but the output.*\(1, 3, 2, 2\)"):
         y, cache = layer.forward(np.zeros((1, 5, 4, 2), "float32"))
         layer.backward(np.zeros((1, 5, 4, 2), "float32"), cache)
     with pytest.raises(ValueError, match="backward needs the cache that forward returned"):

@@ -13,10 +13,8 @@ from .compare import close
 
 pytestmark = pytest.mark.oracle
 
-EXAMPLES = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
-FEW = settings(EXAMPLES, max_examples=25)
+EXAMPLES = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(EXAMPLES, max_examples=50)
 
 seeds = st.integers(0, 2**32 - 1)
 batches = st.integers(1, 4)
@@ -72,14 +70,17 @@ def activate(torch, name, y):
     return functions[name](y)
 
 
-def compare(name, y, dx, grads, theirs_y, dy, leaves, torch):
-    """Our arrays against autograd's. leaves: {"x": tensor or tuple, "kernel": tensor, ...}."""
+def compare(name, y, dx, grads, theirs_y, dy, leaves, torch, terms=0.0):
+    """Our arrays against autograd's. leaves: {"x": tensor or tuple, "kernel": tensor, ...}.
+
+    terms: the size of the terms that dx is the difference of.
+    """
     inputs = leaves["x"] if isinstance(leaves["x"], tuple) else (leaves["x"],)
     params = {k: v for k, v in leaves.items() if k != "x"}
     close(name, "forward", y, theirs_y.detach())
     found = torch.autograd.grad(theirs_y, [*inputs, *params.values()], torch.tensor(dy))
     for one, two in zip(_arrays(dx), found[: len(inputs)], strict=True):
-        close(name, "dx", one, two)
+        close(name, "dx", one, two, terms=terms)
     assert grads.keys() == params.keys()
     for key, g in zip(params, found[len(inputs) :], strict=True):
         close(name, f"d{key}", grads[key], g)
@@ -125,7 +126,7 @@ def test_conv2d(torch, seed, n, size, c, filters, kernel, stride, padding, use_b
     if padding == "same":
         (top, bottom), (left, right) = map(same_padding, size, kernel, stride)
         image = torch.nn.functional.pad(image, (left, right, top, bottom))
-    weight = leaves["kernel"].permute(3, 2, 0, 1)
+    weight = leaves["kernel"].permute(3, 2, 0, 1).contiguous()
     z = torch.nn.functional.conv2d(image, weight, leaves.get("bias"), stride)
     z = activate(torch, activation, z.permute(0, 2, 3, 1))
     compare(f"Conv2D {padding}", y, dx, grads, z, dy, leaves, torch)
@@ -163,7 +164,7 @@ def test_conv2d_transpose(
     )
     y, dy, dx, grads, _ = passes(layer, x, rng)
     leaves = {"x": tensor(torch, x)} | {k: tensor(torch, p) for k, p in layer.params.items()}
-    weight = leaves["kernel"].permute(3, 2, 0, 1)  # (in, out, kh, kw)
+    weight = leaves["kernel"].permute(3, 2, 0, 1).contiguous()  # (in, out, kh, kw)
     image = leaves["x"].permute(0, 3, 1, 2)
     z = torch.nn.functional.conv_transpose2d(image, weight, None, stride)
     for axis in (0, 1):
@@ -189,7 +190,7 @@ def test_conv1d(torch, seed, n, size, c, filters, kernel, stride, padding, use_b
     signal = leaves["x"].permute(0, 2, 1)
     if padding == "same":
         signal = torch.nn.functional.pad(signal, same_padding(size, kernel, stride))
-    weight = leaves["kernel"].permute(2, 1, 0)
+    weight = leaves["kernel"].permute(2, 1, 0).contiguous()
     z = torch.nn.functional.conv1d(signal, weight, leaves.get("bias"), stride)
     z = activate(torch, activation, z.permute(0, 2, 1))
     compare(f"Conv1D {padding}", y, dx, grads, z, dy, leaves, torch)
@@ -207,7 +208,7 @@ def test_conv1d_transpose(
     )
     y, dy, dx, grads, _ = passes(layer, x, rng)
     leaves = {"x": tensor(torch, x)} | {k: tensor(torch, p) for k, p in layer.params.items()}
-    weight = leaves["kernel"].permute(2, 1, 0)  # (in, out, k)
+    weight = leaves["kernel"].permute(2, 1, 0).contiguous()  # (in, out, k)
     z = torch.nn.functional.conv_transpose1d(leaves["x"].permute(0, 2, 1), weight, None, stride)
     z = crop_or_grow(torch, z, 2, size, kernel, stride, padding).permute(0, 2, 1)
     if use_bias:
@@ -240,7 +241,10 @@ def test_convolutions_of_the_reference_networks(torch, kind, shape, filters, k, 
     x = normal(rng, *shape)
     y, dy, dx, grads, _ = passes(layer, x, rng)
     leaves = {"x": tensor(torch, x)} | {k: tensor(torch, p) for k, p in layer.params.items()}
-    image, weight = leaves["x"].permute(0, 3, 1, 2), leaves["kernel"].permute(3, 2, 0, 1)
+    image, weight = (
+        leaves["x"].permute(0, 3, 1, 2),
+        leaves["kernel"].permute(3, 2, 0, 1).contiguous(),
+    )
     sizes = shape[1:3]
     if kind is mg.Conv2D:
         if padding == "same":
@@ -294,7 +298,9 @@ def test_batch_norm(torch, seed, n, inner, c, momentum, epsilon, unbiased):
             moving, *running, leaves["gamma"], leaves["beta"], training, 1 - momentum, epsilon
         )
         name = f"BatchNorm {x.ndim}-D"
-        compare(name, y, dx, grads, z.movedim(1, -1), dy, leaves, torch)
+        # of two values, dx is what epsilon leaves of terms that cancel
+        terms = np.abs(layer.params["gamma"] * dy).max() / x.std()
+        compare(name, y, dx, grads, z.movedim(1, -1), dy, leaves, torch, terms)
         close(name, "moving_mean", layer.state["moving_mean"], mean)
         close(name, "moving_variance", layer.state["moving_variance"], var)
         assert all(moved[k] is layer.state[k] for k in moved)  # moved in place: views stay views
@@ -479,7 +485,9 @@ def test_stages_of_a_model(torch, seed, n, size, use_bias, activation):
     y, dy, dx, grads, _ = passes(model, x, rng)
     leaves = {"x": tensor(torch, x)} | {k: tensor(torch, p) for k, p in model.params.items()}
     F = torch.nn.functional
-    weight = {k: p.permute(3, 2, 0, 1) for k, p in leaves.items() if k.endswith("kernel")}
+    weight = {
+        k: p.permute(3, 2, 0, 1).contiguous() for k, p in leaves.items() if k.endswith("kernel")
+    }
     z = leaves["x"].permute(0, 3, 1, 2)
     z = z.repeat_interleave(2, 2).repeat_interleave(2, 3)
     z = F.conv2d(z, weight["conv2d.kernel"], leaves.get("conv2d.bias"), padding=2)
@@ -547,7 +555,8 @@ def test_losses_at_their_limits(torch):
         leaf = tensor(torch, p)
         expected = F.binary_cross_entropy(leaf, torch.tensor(t))
         close("BCE", "value", value, expected.detach())
-        close("BCE", "dprediction", dp, *torch.autograd.grad(expected, leaf))
+        # PyTorch holds p (1-p) above 1e-12 in single precision, which is 4e-9 from 1e-12
+        close("BCE", "limits", dp, *torch.autograd.grad(expected, leaf), 1e-8)
         logits = np.array([0.0, 40.0, -40.0, 800.0, -800.0, 1e-8])
         value, dl = mg.BCE(from_logits=True)(logits, t)
         leaf = tensor(torch, logits)

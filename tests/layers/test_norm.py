@@ -1,0 +1,161 @@
+"""BatchNorm: the formulas of its docstring, its running state, and the traps of testing it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minigan as mg
+from minigan.numeric import Numeric, compare
+from tests.helpers import built, draw
+
+
+def layer_on(shape, dtype="float64", **options):
+    layer = mg.BatchNorm(**options)
+    layer.build(shape, dtype)
+    layer.params["gamma"][...] = draw((shape[-1],), seed=5)
+    layer.params["beta"][...] = draw((shape[-1],), seed=6)
+    return layer
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 3), (2, 2, 3)])
+def test_the_formulas_in_training(shape):
+    layer = layer_on(shape, epsilon=0.01)
+    x, dy = 2 + draw((5, *shape)), draw((5, *shape), seed=1)
+    y, cache = layer.forward(x)
+    dx, grads = layer.backward(dy, cache)
+    for c in range(3):
+        xs, ys, dys = (a[..., c].ravel() for a in (x, y, dy))
+        m = len(xs)
+        mean = math.fsum(xs) / m
+        var = math.fsum((xs - mean) ** 2) / m
+        s = 1 / math.sqrt(var + 0.01)
+        xhat = (xs - mean) * s
+        gamma, beta = layer.params["gamma"][c], layer.params["beta"][c]
+        np.testing.assert_allclose(ys, gamma * xhat + beta, rtol=1e-13)
+        assert grads["gamma"][c] == pytest.approx(math.fsum(dys * xhat), rel=1e-12)
+        assert grads["beta"][c] == pytest.approx(math.fsum(dys), rel=1e-12)
+        # the whole Jacobian: dxhat_i/dx_j = s (delta_ij - 1/m - xhat_i xhat_j / m)
+        jacobian = s * (np.eye(m) - 1 / m - np.outer(xhat, xhat) / m)
+        np.testing.assert_allclose(dx[..., c].ravel(), gamma * dys @ jacobian, atol=1e-13)
+
+
+def test_the_formulas_in_inference():
+    layer = layer_on((2, 3), epsilon=0.01)
+    layer.state["moving_mean"][...] = [1, 2, 3]
+    layer.state["moving_variance"][...] = [4, 5, 6]
+    x, dy = draw((5, 2, 3)), draw((5, 2, 3), seed=1)
+    y, cache = layer.forward(x, training=False)
+    dx, grads = layer.backward(dy, cache)
+    gamma, beta = layer.params["gamma"], layer.params["beta"]
+    s = 1 / np.sqrt(np.array([4, 5, 6]) + 0.01)
+    xhat = (x - [1, 2, 3]) * s
+    np.testing.assert_allclose(y, gamma * xhat + beta, rtol=1e-13)
+    np.testing.assert_allclose(dx, gamma * s * dy, rtol=1e-13)
+    np.testing.assert_allclose(grads["gamma"], (dy * xhat).sum(axis=(0, 1)), rtol=1e-12)
+    np.testing.assert_allclose(grads["beta"], dy.sum(axis=(0, 1)), rtol=1e-12)
+    before = {k: a.copy() for k, a in layer.state.items()}
+    layer.commit(cache)
+    assert all(np.array_equal(before[k], a) for k, a in layer.state.items())
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_commit_moves_the_running_state_and_nothing_else_does(unbiased):
+    layer = layer_on((2, 3), momentum=0.9, unbiased=unbiased)
+    assert not layer.state["moving_mean"].any() and (layer.state["moving_variance"] == 1).all()
+    mean, var = np.zeros(3), np.ones(3)
+    for step in range(3):
+        x = 3 + 2 * draw((5, 2, 3), seed=step)
+        _, cache = layer.forward(x)
+        layer.forward(draw((5, 2, 3), seed=99))
+        assert np.array_equal(layer.state["moving_mean"], mean)
+        layer.commit(cache)
+        batch_var = x.reshape(10, 3).var(axis=0, ddof=1 if unbiased else 0)
+        mean = 0.9 * mean + 0.1 * x.reshape(10, 3).mean(axis=0)
+        var = 0.9 * var + 0.1 * batch_var
+        np.testing.assert_allclose(layer.state["moving_mean"], mean, rtol=1e-13)
+        np.testing.assert_allclose(layer.state["moving_variance"], var, rtol=1e-13)
+        mean, var = (layer.state[k].copy() for k in ("moving_mean", "moving_variance"))
+
+
+def test_commit_keeps_the_arrays():
+    layer = layer_on((3,))
+    before = dict(layer.state)
+    layer.commit(layer.forward(draw((4, 3)))[1])
+    assert all(layer.state[k] is a for k, a in before.items())
+
+
+def test_commit_needs_no_saved_cache():
+    layer = layer_on((3,), momentum=0.5)
+    x = draw((4, 3))
+    layer.commit(layer.forward(x, keep=False)[1])
+    np.testing.assert_allclose(layer.state["moving_mean"], x.mean(axis=0) / 2, rtol=1e-13)
+
+
+def test_a_batch_of_one_vector():
+    layer = layer_on((3,), unbiased=True, momentum=0.0)
+    y, cache = layer.forward(draw((1, 3)))
+    assert np.array_equal(y, layer.params["beta"][None])
+    assert np.array_equal(layer.backward(draw((1, 3), seed=1), cache)[0], np.zeros((1, 3)))
+    layer.commit(cache)
+    assert np.array_equal(layer.state["moving_variance"], np.zeros(3))
+
+
+def test_ones_upstream_give_no_gradient_and_the_comparison_says_so():
+    """dx is 0 for dy = 1: a check with that dy would pass for dx = 0 and for any multiple of dx."""
+    layer = built("batch_normalization")
+    twin = layer.astype("complex128")
+    x = draw((3, 4, 3, 2))
+    y, cache = layer.forward(x)
+    dx, _ = layer.backward(np.ones_like(y), cache)
+    assert np.abs(dx).max() < 1e-14
+    rng = np.random.default_rng(0)
+    values = {"input": x}
+    numeric = Numeric(lambda v: twin.forward(v["input"] + 0j)[0].sum(), values, "input", "complex")
+    for g in (dx, 0 * dx, -37 * dx):
+        row = compare("BatchNorm", "input", g, numeric, rng, null=False)
+        assert not row.ok
+    assert "vacuous" in compare("BatchNorm", "input", 0 * dx, numeric, rng, False).note or (
+        np.abs(numeric.gradient(x.shape)).max() > 0
+    )
+    assert compare("BatchNorm", "input", dx, numeric, rng, null=True).verdict == "null"
+
+
+@settings(max_examples=20)
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=3), st.booleans(), st.booleans(),
+    st.sampled_from([1e-5, 1e-3, 0.05]), st.integers(3, 5), st.integers(0, 50),
+)  # fmt: skip
+def test_gradients(shape, training, unbiased, epsilon, batch, seed):
+    layer = mg.BatchNorm(epsilon=epsilon, unbiased=unbiased)
+    report = mg.check_gradients(layer, tuple(shape), batch=batch, seed=seed, training=training)
+    assert report.ok and report.max_error <= 1e-11, str(report)
+
+
+def test_float32_with_a_large_mean():
+    layer = mg.BatchNorm()
+    layer.build((30, 30, 2))
+    x = (1e4 + draw((8, 30, 30, 2))).astype("float32")
+    y, _ = layer.forward(x)
+    exact = x.astype("float64")
+    exact = (exact - exact.mean(axis=(0, 1, 2))) / np.sqrt(exact.var(axis=(0, 1, 2)) + 1e-3)
+    assert np.abs(y - exact).max() < 0.02
+
+
+def test_arguments():
+    assert mg.BatchNorm().momentum == 0.99 and mg.BatchNorm().epsilon == 1e-3
+    with pytest.raises(TypeError):
+        mg.BatchNorm(0.8)
+    with pytest.raises(ValueError, match=r"epsilon=0.8.*was it meant to be the momentum\?"):
+        mg.BatchNorm(epsilon=0.8)
+    with pytest.raises(ValueError, match="momentum=1.5 should lie between 0 and 1"):
+        mg.BatchNorm(momentum=1.5)
+    with pytest.raises(TypeError, match="here it is epsilon"):
+        mg.BatchNorm(eps=1e-5)
+    with pytest.raises(ValueError, match="takes 2 to 4 axes"):
+        mg.BatchNorm().build((2, 2, 2, 2))
+    assert mg.BatchNorm().null_gradients() == set()
