@@ -137,6 +137,7 @@ def dcgan64(
 def upsample64(
     *,
     latent_dim: int = 100,
+    dropout: float = 0.0,
     dtype: str = "float32",
     classes: int | None = None,
     sizes: Sizes = ((1024, 128, 128, 128), (64, 128, 128, 1024)),
@@ -153,13 +154,14 @@ def upsample64(
     d: list[Layer] = [Conv2D(first, 5, padding="same"), Tanh(), MaxPooling2D(2)]
     for width in downs:
         d += [Conv2D(width, 5), Tanh(), MaxPooling2D(2)]
-    d += [Flatten(), Dense(last), Tanh(), Dense(1, activation="sigmoid")]
+    d += [Flatten(), Dense(last), Tanh(), *maybe(dropout), Dense(1, activation="sigmoid")]
     return pair(g_stem, g, d, (64, 64, 3), (8, 8), latent_dim, classes, dtype, seed)
 
 
 def mlp_digits(
     *,
     latent_dim: int = 64,
+    dropout: float = 0.0,
     dtype: str = "float32",
     classes: int | None = None,
     sizes: Sizes = ((128, 256, 512, 1024), (512, 256, 128)),
@@ -179,7 +181,7 @@ def mlp_digits(
     d: list[Layer] = []
     for width in sizes[1]:
         d += [Dense(width, **torch), LeakyReLU(0.2)]
-    d += [Dense(1, **torch)]
+    d += [*maybe(dropout), Dense(1, **torch)]
     return pair([], g, d, (784,), None, latent_dim, classes, dtype, seed)
 
 
@@ -231,6 +233,11 @@ def get(name: str) -> Any:
 def normal() -> RandomNormal:
     """N(0, 0.02): where a DCGAN's kernels start (Radford et al., 2016)."""
     return RandomNormal(stddev=0.02)
+
+
+def maybe(dropout: float) -> list[Layer]:
+    """A Dropout for a network that has none by default."""
+    return [Dropout(dropout)] if dropout else []
 
 
 def pair(

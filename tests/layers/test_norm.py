@@ -118,10 +118,7 @@ def test_ones_upstream_give_no_gradient_and_the_comparison_says_so():
     numeric = Numeric(lambda v: twin.forward(v["input"] + 0j)[0].sum(), values, "input", "complex")
     for g in (dx, 0 * dx, -37 * dx):
         row = compare("BatchNorm", "input", g, numeric, rng, null=False)
-        assert not row.ok
-    assert "vacuous" in compare("BatchNorm", "input", 0 * dx, numeric, rng, False).note or (
-        np.abs(numeric.gradient(x.shape)).max() > 0
-    )
+        assert not row.ok and "vacuous" in row.note
     assert compare("BatchNorm", "input", dx, numeric, rng, null=True).verdict == "null"
 
 
