@@ -56,6 +56,7 @@ from .layers import (  # noqa: E402
     UpSampling2D,
     register,
 )
+from .layers.base import Cache  # noqa: E402
 from .losses import BCE, MSE, CrossEntropy  # noqa: E402
 from .objectives import Minimax, NonSaturating  # noqa: E402
 from .optimizers import SGD, Adam, RMSprop  # noqa: E402
@@ -81,6 +82,7 @@ __all__ = [
     "Adam",
     "AveragePooling2D",
     "BatchNorm",
+    "Cache",
     "Conv1D",
     "Conv1DTranspose",
     "Conv2D",

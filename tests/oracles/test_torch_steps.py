@@ -423,7 +423,7 @@ def test_steps(torch, case, dropout):
     def tensors(z):
         return tuple(map(torch.tensor, z)) if gan.conditional else torch.tensor(z)
 
-    for step in range(STEPS):
+    for _ in range(STEPS):
         real = low + (high - low) * rng.random((n, *gan.generator.output_shape))
         labels = rng.integers(gan.classes, size=n) if gan.conditional else None
         z_d, z_g = latents(n_fake), latents(n)

@@ -1,0 +1,32 @@
+"""A layer of one's own, y = x^2, checked; then the same layer with a mistake in it.
+
+    python examples/own_layer.py
+"""
+
+import minigan as mg
+
+
+@mg.register
+class Square(mg.Layer):
+    """y = x^2, so dx = 2 x dy."""
+
+    def setup(self, input_shape, key):
+        return input_shape
+
+    def compute(self, x, training, rng, keep):
+        return x * x, mg.Cache(x if keep else None)
+
+    def pullback(self, dy, saved, to_input, to_params):
+        return (2 * saved * dy if to_input else None), {}
+
+
+class WrongSquare(Square):
+    """The factor 2 is missing."""
+
+    def pullback(self, dy, saved, to_input, to_params):
+        return (saved * dy if to_input else None), {}
+
+
+print(mg.check_gradients(Square(), (3, 4)))
+print()
+print(mg.check_gradients(WrongSquare(), (3, 4)))
