@@ -1,6 +1,6 @@
 """A layer of one's own, y = x^2, checked; then the same layer with a mistake in it.
 
-    python examples/own_layer.py
+python examples/own_layer.py
 """
 
 import minigan as mg

@@ -10,7 +10,6 @@ import numpy as np
 import minigan as mg
 
 
-
 def perceptron(inputs, outputs, name):
     hidden = [mg.Dense(64), mg.LeakyReLU(0.2), mg.Dense(64), mg.LeakyReLU(0.2)]
     return mg.Sequential([*hidden, mg.Dense(outputs)], input_shape=(inputs,), name=name)

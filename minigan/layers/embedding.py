@@ -43,7 +43,7 @@ class Embedding(Layer):
             raise TypeError(
                 f"{self.name}: labels are whole numbers, got {getattr(x, 'dtype', type(x))}"
             )
-        if self.output_shape is None or x.shape[1:] != self.input_shape:
+        if self.output_shape is None or x.ndim < 1 or x.shape[1:] != self.input_shape:
             raise ValueError(
                 f"{self.name}: expected labels of shape {show_shape(self.input_shape)}, "
                 f"got {x.shape}"

@@ -1,1 +1,1 @@
-"""Ten steps of each reference pair as numbers: what a change of the mathematics cannot hide from."""
+"""Ten steps of each reference pair as numbers, from which no change of the mathematics hides."""

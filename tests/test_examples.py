@@ -1,0 +1,82 @@
+"""README's code and the scripts in examples/ run, and do what they say."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def run(script: pathlib.Path, *args: str, cwd: pathlib.Path) -> str:
+    command = [sys.executable, str(script), *args]
+    env_root = f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = {command[1:]!r}; "
+    code = env_root + "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=600
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_ring_is_learned(tmp_path):
+    before, after = re.findall(r"(\d\.\d+)", run(ROOT / "examples/ring.py", cwd=tmp_path))
+    assert float(before) > 0.5
+    assert float(after) < 0.15
+
+
+def test_the_readme_shows_the_ring_example_and_its_figures(tmp_path):
+    code = (ROOT / "examples/ring.py").read_text()
+    assert code[code.index("import numpy") :].strip() in README
+    for figure in re.findall(r"(\d\.\d+)", run(ROOT / "examples/ring.py", cwd=tmp_path)):
+        shown = [float(text) for text in re.findall(r"\b0\.\d\d\d\b", README)]
+        assert any(abs(float(figure) - value) < 0.02 for value in shown), figure
+
+
+def test_own_layer_passes_and_its_mistake_is_named(tmp_path):
+    right, wrong = run(ROOT / "examples/own_layer.py", cwd=tmp_path).split("\n\n")
+    assert "FAIL" not in right
+    assert "FAIL" in wrong
+    assert "factor 0.5" in wrong
+
+
+def test_the_readmes_own_layer_block_runs(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    block = next(b for b in blocks if "check_gradients" in b)
+    script = tmp_path / "block.py"
+    script.write_text(block)
+    assert "ok" in run(script, cwd=tmp_path)
+
+
+def test_the_readmes_table_of_networks():
+    import minigan as mg
+
+    rows = re.findall(r"^\| `(\w+)`([^|]*)\|[^|]*\| ([\d,]+) \| ([\d,]+) \|", README, flags=re.M)
+    assert len(rows) == 7
+    for name, note, g_count, d_count in rows:
+        classes = {"classes": 102} if "102" in note else {}
+        pair = mg.models.get(name)(**classes)
+        counts = [f"{sum(model.count_params()):,}" for model in pair]
+        assert counts == [g_count, d_count], name
+
+
+def test_examples_are_short():
+    for path in (ROOT / "examples").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 130, path
+
+
+@pytest.mark.slow
+def test_a_run_is_scored(tmp_path):
+    import minigan as mg
+
+    images, labels = mg.datasets.digits()
+    gan = mg.GAN(*mg.models.clear_digits(), **mg.recipes.clear_digits)
+    mg.train(gan, (images[::10], labels[::10]), epochs=1, out=tmp_path / "run", progress=False)
+    out = run(ROOT / "examples/score_digits.py", str(tmp_path / "run"), cwd=tmp_path)
+    floor, distance = (float(x) for x in re.findall(r"distance (\d+\.\d+)", out))
+    assert floor < 2 < distance
