@@ -176,8 +176,10 @@ class GAN:
             z_d = self.draw_latents(max(1, round(n * self.fakes_per_real)), "latents, d")
         if z_g is None and self.update != "simultaneous":
             z_g = self.draw_latents(n, "latents, g")
-        cast = self.generator.cast_input
-        logs = STEPS[self.update](self, real, cast(z_d), z_g if z_g is None else cast(z_g))
+        # all is checked before anything moves
+        self.discriminator.check_input(real)
+        z_d, z_g = (z if z is None else self._checked_latents(z) for z in (z_d, z_g))
+        logs = STEPS[self.update](self, real, z_d, z_g)
         self.step_count += 1
         return logs
 
@@ -214,6 +216,11 @@ class GAN:
             "epochs": self.epochs,
             "seed": self.seed,
         }
+
+    def _checked_latents(self, z: Any) -> Any:
+        z = self.generator.cast_input(z)
+        self.generator.check_input(z)
+        return z
 
     # what the networks say about themselves
 

@@ -110,10 +110,16 @@ class _LayerCheck:
                 return "five-point"
         return "complex" if y.dtype.kind == "c" else "five-point"
 
-    def gradients(self, layer: Layer, values: dict[str, Array]) -> dict[str, Array]:
-        """The hand-written gradient of sum(dy * y) at these inputs and parameters, by name."""
+    def gradients(
+        self, layer: Layer, values: dict[str, Array], nudge: float = 0.0
+    ) -> dict[str, Array]:
+        """The hand-written gradient of sum(dy * y) at these inputs and parameters, by name.
+
+        dy is moved by the relative amount `nudge`, up or down at random.
+        """
         y, cache = self.forward(layer, self._install(layer, values))
-        dx, grads = layer.backward(self.dy.astype(y.dtype), cache)
+        dy = self.dy * (1 + nudge * self._signs(self.dy)) if nudge else self.dy
+        dx, grads = layer.backward(dy.astype(y.dtype), cache)
         assert grads is not None
         parts = dx if isinstance(dx, tuple) else (dx,)
         found = {f"input {i}" if len(parts) > 1 else "input": d for i, d in enumerate(parts)}
@@ -187,7 +193,7 @@ class _LayerCheck:
             return {k: g.imag / STEP for k, g in self.gradients(twin, moved).items()}
 
         def draw() -> dict[str, Array]:
-            return {k: self.rng.choice([-1.0, 1.0], a.shape) for k, a in values.items()}
+            return {k: self._signs(a) for k, a in values.items()}
 
         u, v = draw(), draw()
         hu, hv = along(u), along(v)
@@ -200,25 +206,36 @@ class _LayerCheck:
         return Row(self.what, "hessian", "complex", error, 1e-11, verdict(error, 1e-11))
 
     def single_precision(self, values: dict[str, Array], grads: dict[str, Array]) -> Iterator[Row]:
-        """float32 against float64: rounding errors of a sum of n terms grow like sqrt(n)."""
+        """float32 against float64.
+
+        The rounding errors of sums of n terms grow like sqrt(n) times what one rounding of every
+        number that goes in would change, which is measured.
+        """
         single = self.layer.astype("float32")
         rounded = {k: a.astype(np.float32) for k, a in values.items()}
         if any(not same(a, rounded[k].astype(np.float64)) for k, a in values.items()):
             return
-        terms = max(g.size for g in grads.values()) + self.dy.size if grads else self.dy.size
-        tolerance = 16 * float(np.finfo(np.float32).eps) * np.sqrt(terms)
+        epsilon = float(np.finfo(np.float32).eps)
+        nudged = {k: a * (1 + epsilon * self._signs(a)) for k, a in values.items()}
+        one_rounding = self.gradients(self.layer.astype("float64"), nudged, epsilon)
+        terms = sum(a.size for a in values.values()) + self.dy.size
         found = self.gradients(single, rounded)
         for name, g in grads.items():
-            scale = max(float(np.abs(g).max()), NULL)
-            error = float(np.abs(found[name] - g).max()) / scale
             if name in self.layer.null_gradients():
                 continue  # zero in exact arithmetic: there is no relative error
+            scale = max(float(np.abs(g).max()), NULL)
+            change = max(float(np.abs(one_rounding[name] - g).max()) / scale, epsilon)
+            tolerance = 4 * change * float(np.sqrt(terms))
+            error = float(np.abs(found[name] - g).max()) / scale
             if found[name].dtype != np.float32:
                 note = f"float32 in, {found[name].dtype} out"
                 yield Row(self.what, name, "float32", error, tolerance, "FAIL", note)
             else:
                 result = verdict(error, tolerance)
                 yield Row(self.what, name, "float32", error, tolerance, result)
+
+    def _signs(self, like: Array) -> Array:
+        return self.rng.choice([-1.0, 1.0], like.shape)
 
 
 def _title(target: Layer) -> str:

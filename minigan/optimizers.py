@@ -90,6 +90,12 @@ class Optimizer(metaclass=Spelling):
                 f"{where}: params and grads must have the same keys; only one has "
                 f"{', '.join(odd[:5])}{' ...' if len(odd) > 5 else ''}"
             )
+        for name, p in params.items():
+            if grads[name].shape != p.shape:
+                raise ValueError(
+                    f"{where}: the gradient of {name} has shape {grads[name].shape}, "
+                    f"the parameter {p.shape}"
+                )
         for moment in self._moments.values():
             if set(moment) != set(params) or any(
                 moment[name].shape != p.shape or moment[name].dtype != p.dtype

@@ -26,6 +26,7 @@ from .layers.base import (
     to_config,
 )
 from .layers.container import Container
+from .layers.dense import Dense
 from .layers.embedding import Embedding
 from .layers.linear import Linear
 from .layers.merge import Parallel
@@ -81,9 +82,8 @@ class Sequential(Container):
         self._stages = group(self.children())
 
     def check_input(self, x):
-        if self.output_shape is None or not self.layers:
-            return super().check_input(x)
-        return self.layers[0].check_input(x)
+        self.check_built()
+        return self.layers[0].check_input(x) if self.layers else super().check_input(x)
 
     def compute(self, x, training, rng, keep):
         key = random.as_key(rng, "dropout")
@@ -117,11 +117,21 @@ class Sequential(Container):
                 stage.commit(Cache(None, state))
 
     def null_gradients(self):
-        """Those of the layers, and a bias straight before a BatchNorm, which subtracts it again."""
+        """Those of the layers, and the shifts before a BatchNorm, which subtracts them again.
+
+        A shift of each channel stays one through Dense layers without an activation.
+        """
         null = super().null_gradients()
-        for (name, layer), (_, after) in zip(self.children(), self.children()[1:], strict=False):
-            if isinstance(after, BatchNorm) and isinstance(layer, Linear) and layer.owns_output:
-                null |= {f"{name}.bias"} & set(self.params)
+        children = self.children()
+        for i, (_, after) in enumerate(children):
+            if not isinstance(after, BatchNorm):
+                continue
+            for name, layer in reversed(children[:i]):
+                plain = isinstance(layer, Linear) and layer.owns_output
+                if plain or isinstance(layer, BatchNorm):
+                    null |= {f"{name}.bias", f"{name}.beta"} & set(self.params)
+                if not (plain and isinstance(layer, Dense)):
+                    break
         return null
 
     # what a user calls

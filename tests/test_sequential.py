@@ -140,7 +140,9 @@ def test_predict_refuses_bad_input():
     model, x = small("float32"), draw((2, 6, 5, 2))
     for bad in (np.nan, np.inf, -np.inf):
         x[1, 2, 3, 0] = bad
-        with pytest.raises(ValueError, match=r"sequential: the input is not finite.*\(1, 2, 3, 0\)"):
+        with pytest.raises(
+            ValueError, match=r"sequential: the input is not finite.*\(1, 2, 3, 0\)"
+        ):
             model.predict(x)
     x[...] = 0
     with pytest.raises(ValueError, match="batch_size=0 should be 1 or more"):
@@ -204,7 +206,9 @@ def test_a_copy_in_another_dtype_shares_nothing():
 
 def test_models_inside_models():
     inner = mg.Sequential([mg.Dense(3), mg.BatchNorm(), mg.ReLU()], name="inner")
-    model = mg.Sequential([mg.Dense(4), inner, mg.Dense(1)], input_shape=(2,), dtype="float64")
+    model = mg.Sequential(
+        [mg.Dense(4, activation="tanh"), inner, mg.Dense(1)], input_shape=(2,), dtype="float64"
+    )
     assert "inner.dense.kernel" in model.params and "dense_1.kernel" in model.params
     assert np.shares_memory(inner.layers[0].params["kernel"], model.params.flat)
     x = draw((5, 2))
@@ -236,10 +240,10 @@ def test_logits_leave_out_a_last_sigmoid_behind_renamings_too(tail):
     model = without(*tail())
     logits = model.logits()
     x = draw((5, 3))
-    p, l = model.predict(x), logits.predict(x)
-    assert p.shape == l.shape
-    np.testing.assert_allclose(p, 1 / (1 + np.exp(-l)), rtol=1e-12)
-    assert l.min() < 0 or l.max() > 1
+    p, z = model.predict(x), logits.predict(x)
+    assert p.shape == z.shape
+    np.testing.assert_allclose(p, 1 / (1 + np.exp(-z)), rtol=1e-12)
+    assert z.min() < 0 or z.max() > 1
     assert list(logits.params) == list(model.params)
     assert logits.params.flat is model.params.flat  # one set of weights
     logits.params.flat[...] = 0
@@ -287,8 +291,8 @@ def test_stacked_summary_counts_the_frozen():
 def test_null_gradients_are_biases_straight_before_batch_norm():
     bn, dense = mg.BatchNorm, mg.Dense
     model = mg.Sequential(
-        [dense(3), bn(), dense(3, use_bias=False), bn(), dense(3, activation="tanh"), bn(),
-         dense(3), mg.Tanh(), bn()],
+        [dense(3), bn(), mg.Tanh(), dense(3, use_bias=False), bn(), dense(3, activation="tanh"),
+         bn(), dense(3), mg.Tanh(), bn()],
         input_shape=(4,),
     )  # fmt: skip
     assert model.null_gradients() == {"dense.bias"}

@@ -44,9 +44,9 @@ def _configured() -> int:
 
 
 def shares(n: int) -> list[tuple[int, int]]:
-    """Split range(n) into one contiguous part a thread, of nearly equal length."""
+    """Split range(n) into one contiguous part a thread, the longer parts first."""
     parts = max(1, min(count(), n))
-    edges = [n * k // parts for k in range(parts + 1)]
+    edges = [-(-n * k // parts) for k in range(parts + 1)]
     return list(zip(edges, edges[1:], strict=False))
 
 

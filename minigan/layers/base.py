@@ -163,11 +163,15 @@ class Layer(metaclass=Spelling):
 
     def check_input(self, x: Any) -> Any:
         """x, after its shape and dtype have been checked; a real x becomes complex if it must."""
+        self.check_built()
+        return check_array(self.name, x, self.input_shape, self.dtype)
+
+    def check_built(self) -> None:
+        """ValueError when the layer has not been built."""
         if self.output_shape is None:
             raise ValueError(
                 f"{self.name}: not built yet; call build(input_shape) with the shape of one sample"
             )
-        return check_array(self.name, x, self.input_shape, self.dtype)
 
     def check_gradient(self, dy: Any, batch: int | None) -> None:
         """ValueError or TypeError when dy cannot be the gradient of the output of this forward."""
@@ -284,7 +288,7 @@ def _shape_advice(got: Shape, shape: Shape) -> str:
 
 def pair(value: Any, what: str, where: str) -> tuple[int, int]:
     """(v, v) from a whole number, or the pair itself; ValueError unless both are 1 or more."""
-    values = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(values) != 2 or any(not isinstance(v, (int, np.integer)) or v < 1 for v in values):
         raise ValueError(f"{where}: {what}={value!r} should be a whole number of 1 or more, or two")
     return int(values[0]), int(values[1])

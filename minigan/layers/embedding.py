@@ -38,12 +38,13 @@ class Embedding(Layer):
         return (*input_shape, self.units)
 
     def check_input(self, x):
+        self.check_built()
         kind = getattr(getattr(x, "dtype", None), "kind", None)
         if kind not in ("i", "u"):
             raise TypeError(
                 f"{self.name}: labels are whole numbers, got {getattr(x, 'dtype', type(x))}"
             )
-        if self.output_shape is None or x.ndim < 1 or x.shape[1:] != self.input_shape:
+        if x.ndim < 1 or x.shape[1:] != self.input_shape:
             raise ValueError(
                 f"{self.name}: expected labels of shape {show_shape(self.input_shape)}, "
                 f"got {x.shape}"

@@ -68,16 +68,18 @@ class Parallel(Container):
         return (*outputs[0][:-1], self.seams[-1])
 
     def check_input(self, x):
-        if self.output_shape is None:
-            return super().check_input(x)
+        self.check_built()
         if self.split and (not isinstance(x, (tuple, list)) or len(x) != len(self.layers)):
             raise ValueError(
                 f"{self.name}: takes a tuple of {len(self.layers)} inputs, "
                 f"{show_shape(self.input_shape)}"
             )
-        if self.split and len({len(part) for part in x}) > 1:
+        parts = x if self.split else (x,) * len(self.layers)
+        for layer, part in zip(self.layers, parts, strict=True):
+            layer.check_input(part)
+        if len({len(part) for part in parts}) > 1:
             raise ValueError(
-                f"{self.name}: the inputs' batches differ: {[len(part) for part in x]}"
+                f"{self.name}: the inputs' batches differ: {[len(part) for part in parts]}"
             )
         return x
 

@@ -128,7 +128,7 @@ def test_rows_of_one_image_are_split_into_blocks(monkeypatch):
     inner = conv.columns
 
     def spy(x, rows, cols):
-        seen.append((len(x), rows.count))
+        seen.append((len(x), rows.number))
         return inner(x, rows, cols)
 
     monkeypatch.setattr(conv, "columns", spy)
@@ -247,7 +247,9 @@ def test_plans_take_both_forms_on_these_shapes():
     """The unforced tests above go through both forms of each pass."""
     for name, forms in (("forward", 2), ("adjoint", 2), ("dkernel", 2)):
         found = {
-            getattr(plan, name)(plan.Shape(c, oc, Geometry(axis(9, k, 1, "same"), axis(9, k, 1, "same"))))
+            getattr(plan, name)(
+                plan.Shape(c, oc, Geometry(axis(9, k, 1, "same"), axis(9, k, 1, "same")))
+            )
             for c in (1, 5, 20)
             for oc in (1, 5, 20)
             for k in (1, 3, 5)

@@ -152,7 +152,9 @@ def test_adam(dtype, layout):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_matmul(m, k, n, dtype, layout):
     a, b = laid_out(draw((m, k), dtype), layout), laid_out(draw((k, n), dtype, seed=1), layout)
-    expected = np.array([[sum(a[i, q] * b[q, j] for q in range(k)) for j in range(n)] for i in range(m)])
+    expected = np.array(
+        [[sum(a[i, q] * b[q, j] for q in range(k)) for j in range(n)] for i in range(m)]
+    )
     with forced(threads_=3):
         assert_close(cpu.matmul(a, b), expected.astype(dtype), k, scale=10)
         assert_close(cpu.matmul(b.T, a.T), expected.T.astype(dtype), k, scale=10)

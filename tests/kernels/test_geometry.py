@@ -87,7 +87,7 @@ def pairs(a):
 @given(axes)
 def test_windows_read_the_pairs_of_the_definition(a):
     w = windows(a)
-    found = {(o, t, w.start + w.step * o + t) for o in range(w.count) for t in range(w.taps)}
+    found = {(o, t, w.start + w.step * o + t) for o in range(w.number) for t in range(w.taps)}
     assert {(o, t, i) for o, t, i in found if 0 <= i < a.size} == pairs(a)
 
 
@@ -96,7 +96,7 @@ def test_phases_cover_every_pixel_once_and_read_the_same_pairs(a):
     pixels, found = [], set()
     for first, tap, w in phases(a):
         own = list(range(first, a.size, a.stride))
-        assert len(own) == w.count > 0
+        assert len(own) == w.number > 0
         pixels += own
         taps = list(range(tap, a.kernel, a.stride))
         assert len(taps) == w.taps
@@ -127,5 +127,5 @@ def test_part_of_the_windows(start, step, count, taps, data):
     first = data.draw(st.integers(0, count - 1))
     last = data.draw(st.integers(first + 1, count))
     part = w.part(first, last)
-    assert [part.start + part.step * j for j in range(part.count)] == starts[first:last]
+    assert [part.start + part.step * j for j in range(part.number)] == starts[first:last]
     assert (part.taps, part.stop) == (taps, starts[last - 1] + taps)

@@ -92,9 +92,7 @@ def test_average_pool(geo, c, dtype, layout):
 
 
 @settings(max_examples=40)
-@given(
-    *(st.integers(1, 4) for _ in range(6)), st.sampled_from(DTYPES), st.sampled_from(LAYOUTS)
-)
+@given(*(st.integers(1, 4) for _ in range(6)), st.sampled_from(DTYPES), st.sampled_from(LAYOUTS))
 def test_upsampling(n, h, w, c, fh, fw, dtype, layout):
     x = laid_out(draw((n, h, w, c), dtype), layout)
     dy = laid_out(draw((n, h * fh, w * fw, c), dtype, 1), layout)

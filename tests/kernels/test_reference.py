@@ -148,7 +148,9 @@ def test_max_pool_by_brute_force(h, w, k, s, seed):
 
 def test_average_pool_counts_only_the_image():
     geo = Geometry(axis(3, 2, 2, "same"), axis(3, 3, 1, "same"))
-    assert np.array_equal(reference.average_pool2d(np.ones((1, 3, 3, 2)), geo), np.ones((1, 2, 3, 2)))
+    assert np.array_equal(
+        reference.average_pool2d(np.ones((1, 3, 3, 2)), geo), np.ones((1, 2, 3, 2))
+    )
     x = np.arange(9.0).reshape(1, 3, 3, 1)
     # the lower row of windows holds pixels 6, 7, 8 alone
     assert reference.average_pool2d(x, geo)[0, 1, :, 0].tolist() == [6.5, 7.0, 7.5]
@@ -220,7 +222,9 @@ def functions(module):
     return {
         name: f
         for name, f in vars(module).items()
-        if inspect.isfunction(f) and not name.startswith("_") and f.__module__.startswith("minigan.kernels")
+        if inspect.isfunction(f)
+        and not name.startswith("_")
+        and f.__module__.startswith("minigan.kernels")
     }
 
 

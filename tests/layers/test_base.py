@@ -70,9 +70,7 @@ def test_two_live_caches_through_a_third_forward_in_any_order(name, training):
     expected = []
     for x in xs[:2]:
         expected.append(both(layer, x, training=training))
-    ys, caches = zip(
-        *(layer.forward(x, training=training, rng=KEY) for x in xs), strict=True
-    )
+    ys, caches = zip(*(layer.forward(x, training=training, rng=KEY) for x in xs), strict=True)
     dy = draw(ys[0].shape, seed=1)
     for i in (1, 0, 1, 0, 0):
         dx, grads = layer.backward(dy, caches[i])
@@ -355,7 +353,9 @@ def test_the_remedy_is_named():
         layer.forward([[1.0]])
     with pytest.raises(ValueError, match="the batch is empty"):
         layer.forward(np.zeros((0, 5, 4, 2), "float32"))
-    with pytest.raises(ValueError, match=r"dy has shape \(1, 5, 4, 2\), but the output.*\(1, 3, 2, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"dy has shape \(1, 5, 4, 2\), but the output.*\(1, 3, 2, 2\)"
+    ):
         y, cache = layer.forward(np.zeros((1, 5, 4, 2), "float32"))
         layer.backward(np.zeros((1, 5, 4, 2), "float32"), cache)
     with pytest.raises(ValueError, match="backward needs the cache that forward returned"):
@@ -513,5 +513,3 @@ def test_gradients_of_every_case(name, batch, seed, training):
     report = mg.check_gradients(layer, batch=batch, seed=seed, training=training)
     assert report.ok, str(report)
     assert report.max_error <= 1e-11
-
-

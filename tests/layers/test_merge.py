@@ -135,5 +135,7 @@ def test_errors():
             layer.forward(wrong)
     with pytest.raises(ValueError, match=r"batches differ: \[2, 3\]"):
         layer.forward((draw((2, 4)), draw((3, 5))))
-    with pytest.raises(ValueError, match=r"dense: expected an input of shape \(None, 4\), got \(2, 5\)"):
+    with pytest.raises(
+        ValueError, match=r"dense: expected an input of shape \(None, 4\), got \(2, 5\)"
+    ):
         layer.forward((draw((2, 5)), draw((2, 5))))

@@ -45,9 +45,7 @@ def test_a_stage_is_its_layers(body, activation, training):
     for _ in range(2):  # the output written over z serves any number of backward passes
         dx, grads = model.backward(dy, cache)
         assert np.array_equal(dx, dx_expected)
-        assert all(
-            np.array_equal(g, grads_expected[k.split(".", 1)[1]]) for k, g in grads.items()
-        )
+        assert all(np.array_equal(g, grads_expected[k.split(".", 1)[1]]) for k, g in grads.items())
     model.commit(cache)
     if training and body == "norm":
         assert model.layers[0].state["moving_mean"].any()
