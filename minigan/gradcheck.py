@@ -82,7 +82,7 @@ class _LayerCheck:
         y, _ = self.forward(self.layer, self.x)
         self.dy = self.rng.standard_normal(y.shape)
         self.engine = engine if engine != "auto" else self._possible_engine()
-        self.twin = self.layer.astype("complex128") if self.engine == "complex" else self.layer
+        self.twin = self._twin()
 
     def _inputs(self, target: Layer, batch: int) -> Any:
         shapes = target.input_shape
@@ -100,15 +100,30 @@ class _LayerCheck:
     def forward(self, layer: Layer, x: Any) -> tuple[Array, Any]:
         return layer.forward(x, training=self.training, rng=self.key)
 
+    def _twin(self) -> Layer:
+        """The copy that the numeric derivatives run on."""
+        return self.layer.astype("complex128" if self.engine == "complex" else "float64")
+
     def _possible_engine(self) -> str:
+        """The complex step if the layer computes in complex numbers and is analytic."""
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             try:
-                twin = self.layer.astype("complex128")
-                y, _ = self.forward(twin, _complex(self.x))
+                y, _ = self.forward(self.layer.astype("complex128"), _complex(self.x))
+                return "complex" if y.dtype.kind == "c" and self._analytic() else "five-point"
             except (TypeError, np.exceptions.ComplexWarning):
                 return "five-point"
-        return "complex" if y.dtype.kind == "c" else "five-point"
+
+    def _analytic(self) -> bool:
+        """Whether a complex step and a difference agree to three digits along random directions."""
+        values, found = self.values(), []
+        directions = {name: self._signs(a) for name, a in values.items()}
+        for self.engine in ("complex", "five-point"):
+            self.twin = self._twin()
+            numeric = [Numeric(self.loss, values, n, self.engine, step=1e-6) for n in values]
+            found.append([d.along(directions[d.name]) for d in numeric])
+        step, difference = np.array(found)
+        return bool(np.allclose(step, difference, rtol=1e-3, atol=1e-6 * np.abs(step).max()))
 
     def gradients(
         self, layer: Layer, values: dict[str, Array], nudge: float = 0.0
@@ -219,6 +234,11 @@ class _LayerCheck:
         nudged = {k: a * (1 + epsilon * self._signs(a)) for k, a in values.items()}
         one_rounding = self.gradients(self.layer.astype("float64"), nudged, epsilon)
         terms = sum(a.size for a in values.values()) + self.dy.size
+        y, _ = self.forward(single, self._install(single, rounded))
+        if y.dtype != np.float32:
+            note = f"float32 in, {y.dtype} out"
+            yield Row(self.what, "output", "float32", float("nan"), 0.0, "FAIL", note)
+            return
         found = self.gradients(single, rounded)
         for name, g in grads.items():
             if name in self.layer.null_gradients():

@@ -79,14 +79,18 @@ def format_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 class Numeric:
     """Derivatives of a loss along directions of one named array, by the engine."""
 
-    def __init__(self, loss: Loss, values: dict[str, Array], name: str, engine: str) -> None:
+    def __init__(
+        self, loss: Loss, values: dict[str, Array], name: str, engine: str, step: float = 1e-3
+    ) -> None:
+        """step: of the differences; the complex step is STEP."""
         self.loss, self.values, self.name, self.engine = loss, values, name, engine
+        self.step = step
 
     def along(self, direction: Array) -> float:
         """d loss / d step along the direction."""
         if self.engine == "complex":
             return float(self._at(1j * STEP, direction).imag / STEP)
-        h = 1e-3
+        h = self.step
         f = [self._at(k * h, direction) for k in (-2, -1, 1, 2)]
         return float((f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h))
 

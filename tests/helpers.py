@@ -1,4 +1,4 @@
-"""What several test files share: arrays in every memory layout, bounds, and a case of each layer."""
+"""What several test files share: arrays in every memory layout, bounds, a case of each layer."""
 
 from __future__ import annotations
 

@@ -46,7 +46,8 @@ def _configured() -> int:
 def shares(n: int) -> list[tuple[int, int]]:
     """Split range(n) into one contiguous part a thread, the longer parts first."""
     parts = max(1, min(count(), n))
-    edges = [-(-n * k // parts) for k in range(parts + 1)]
+    each, more = divmod(n, parts)
+    edges = [each * k + min(k, more) for k in range(parts + 1)]
     return list(zip(edges, edges[1:], strict=False))
 
 

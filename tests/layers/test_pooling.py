@@ -55,11 +55,13 @@ def test_strides_are_the_pool_size_unless_given():
     assert mg.AveragePooling2D(3, strides=(1, 2)).build((5, 7, 2)) == (3, 3, 2)
 
 
+pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
 @settings(max_examples=30)
 @given(
     st.sampled_from([mg.MaxPooling2D, mg.AveragePooling2D]),
-    st.tuples(st.integers(1, 3), st.integers(1, 3)), st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    st.sampled_from(["same", "valid"]), st.integers(1, 2), st.integers(0, 50),
+    pairs, pairs, st.sampled_from(["same", "valid"]), st.integers(1, 2), st.integers(0, 50),
 )  # fmt: skip
 def test_gradients(cls, size, strides, padding, batch, seed):
     layer = cls(size, strides=strides, padding=padding)
