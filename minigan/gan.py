@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from . import objectives, optimizers, random
-from .backend import home, to_numpy
-from .backend import xp as array_module
+from . import objectives, optimizers
+from .backend import home
 from .layers.base import Cache, one_of, positive
 from .random import Key
-from .sequential import Sequential, is_labels
+from .sampler import Sampler, is_conditional
+from .sequential import Sequential
 from .targets import Targets
 
 Array = Any
@@ -95,7 +95,7 @@ def simultaneous_step(gan: GAN, real: Any, z_d: Any, z_g: Any) -> dict[str, Arra
 STEPS = {"separate": separate_step, "joint": joint_step, "simultaneous": simultaneous_step}
 
 
-class GAN:
+class GAN(Sampler):
     """A generator and a discriminator, and a recipe for training them.
 
     generator: latents (N, latent_dim), or (latents, labels), -> images.  discriminator: images, or
@@ -136,7 +136,8 @@ class GAN:
         seed: int | None = None,
     ) -> None:
         check_networks(generator, discriminator)
-        self.generator, self.discriminator = generator, discriminator
+        super().__init__(generator, latents=latents, seed=seed)
+        self.discriminator = discriminator
         self.D = discriminator.logits()
         self.objective = objectives.get(objective)
         self.g_optimizer = optimizers.get(g_optimizer)
@@ -145,7 +146,6 @@ class GAN:
             raise ValueError("GAN: generator and discriminator need an optimizer each")
         self.update = one_of(update, tuple(STEPS), "update", "GAN")
         self.d_fakes = one_of(d_fakes, ("training", "inference"), "d_fakes", "GAN")
-        self.latent_kind = one_of(latents, ("normal", "uniform"), "latents", "GAN")
         if not fakes_per_real > 0:
             raise ValueError(f"GAN: fakes_per_real={fakes_per_real} should be positive")
         self.fakes_per_real = float(fakes_per_real)
@@ -154,10 +154,10 @@ class GAN:
         if ema is not None and not 0 <= ema < 1:
             raise ValueError(f"GAN: ema={ema} should be at least 0 and less than 1, or None")
         self.ema = ema
-        self.sampler = generator if ema is None else generator.astype(generator.dtype)
+        if ema is not None:
+            self.sampler = generator.astype(generator.dtype)  # a copy
         self.batch_size = positive(batch_size, "batch_size", "GAN")
         self.epochs = positive(epochs, "epochs", "GAN")
-        self.seed = random.current_seed() if seed is None else int(seed)
         self.step_count = 0
 
     # what a user calls
@@ -182,20 +182,6 @@ class GAN:
         logs = STEPS[self.update](self, real, z_d, z_g)
         self.step_count += 1
         return logs
-
-    def sample(self, n: int, labels: Any = None, z: Any = None, seed: Any = None) -> np.ndarray:
-        """n images as a float32 NumPy array in the generator's range, in inference mode.
-
-        z (n, latent_dim) and labels (n,) are drawn when they are not given: the same for the same
-        seed (default: the GAN's).
-        """
-        key = Key(self.seed if seed is None else int(seed), "sample")
-        if z is None:
-            z = self.noise(n, key)
-        if self.conditional:
-            labels = self.random_labels(n, key) if labels is None else np.asarray(labels)
-            z = (z, labels)
-        return to_numpy(self.sampler.predict(z)).real.astype(np.float32)
 
     def config(self) -> dict[str, Any]:
         """The recipe as JSON: GAN(generator, discriminator, **config) is this GAN at its start."""
@@ -222,55 +208,11 @@ class GAN:
         self.generator.check_input(z)
         return z
 
-    # what the networks say about themselves
-
-    @property
-    def conditional(self) -> bool:
-        """Whether the networks take labels."""
-        return is_conditional(self.generator)
-
-    @property
-    def classes(self) -> int | None:
-        """How many classes the generator knows; None when it is not conditional."""
-        return is_labels(self.generator, 1) if self.conditional else None
-
-    @property
-    def latent_dim(self) -> int:
-        """The length of z."""
-        shape = self.generator.input_shape
-        return shape[0][0] if self.conditional else shape[0]
-
-    @property
-    def image_range(self) -> tuple[float, float] | None:
-        """The range of the generator's last activation: tanh, sigmoid, or None for any other."""
-        names = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
-        for layer in reversed(self.generator.layers):
-            name = getattr(layer, "activation", None) or type(layer).__name__.lower()
-            if name in names:
-                return names[name]
-            if layer.params:
-                break
-        return None
-
     # what the step functions use
 
     def key(self, purpose: str) -> Key:
         """The key of a draw in the present step."""
         return Key(self.seed, purpose, self.step_count)
-
-    def noise(self, n: int, key: Key) -> Array:
-        """z (n, latent_dim), drawn on the host in float32 whatever the model's dtype."""
-        rng, shape = key.child("z").generator(), (n, self.latent_dim)
-        if self.latent_kind == "normal":
-            z = rng.standard_normal(shape, dtype=np.float32)
-        else:
-            z = rng.random(shape, dtype=np.float32) * 2 - 1
-        return array_module().asarray(z)
-
-    def random_labels(self, n: int, key: Key) -> Array:
-        """n labels, each class as likely."""
-        labels = key.child("labels").generator().integers(self.classes or 1, size=n)
-        return array_module().asarray(labels)
 
     def draw_latents(self, n: int, purpose: str) -> Any:
         """What the generator takes: z, or (z, labels)."""
@@ -343,11 +285,6 @@ class GAN:
             "d_real": score(d_real),
             "d_fake": score(d_fake),
         }
-
-
-def is_conditional(model: Sequential) -> bool:
-    """Whether a network takes (data, labels)."""
-    return bool(model.input_shape) and isinstance(model.input_shape[0], tuple)
 
 
 def check_networks(generator: Sequential, discriminator: Sequential) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ..gan import GAN
+from ..sampler import Sampler
 from . import checkpoint, files, imaging
 from .folder import read_config
 
 
-class SavedGenerator(GAN):
+class SavedGenerator(Sampler):
     """The generator of the run at `path`: sample() gives what the GAN's own would have given.
 
     Reads config.json and generator.safetensors alone. image_shape and value_range are those of
@@ -29,10 +29,13 @@ class SavedGenerator(GAN):
                 f"{path} has no generator.safetensors yet: its training ended before the first "
                 "epoch did"
             )
-        self.generator = self.sampler = checkpoint.load(weights)
+        generator = checkpoint.load(weights)
         try:
-            self.seed = int(config["gan"]["seed"])
-            self.latent_kind = str(config["gan"]["latents"])
+            super().__init__(
+                generator,
+                latents=config["gan"]["latents"],
+                seed=int(config["gan"]["seed"]),
+            )
             self.image_shape = tuple(int(n) for n in config["data"]["image_shape"])
             low, high = (float(v) for v in config["data"]["value_range"])
         except (KeyError, TypeError, ValueError) as error:

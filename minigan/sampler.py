@@ -1,0 +1,92 @@
+"""A generator, and the latents and labels that it draws images from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import random
+from .backend import to_numpy
+from .backend import xp as array_module
+from .layers.base import one_of
+from .random import Key
+from .sequential import Sequential, is_labels
+
+Array = Any
+
+
+class Sampler:
+    """Draws images from a generator.
+
+    generator: latents (N, latent_dim), or (latents, labels), -> images.
+    latents: "normal", N(0, 1), or "uniform", U(-1, 1).  seed: default that of mg.seed.
+    """
+
+    def __init__(
+        self, generator: Sequential, *, latents: str = "normal", seed: int | None = None
+    ) -> None:
+        self.generator = self.sampler = generator
+        self.latent_kind = one_of(latents, ("normal", "uniform"), "latents", "Sampler")
+        self.seed = random.current_seed() if seed is None else int(seed)
+
+    def sample(self, n: int, labels: Any = None, z: Any = None, seed: Any = None) -> np.ndarray:
+        """n images as a float32 NumPy array in the generator's range, in inference mode.
+
+        z (n, latent_dim) and labels (n,) are drawn when they are not given: the same for the same
+        seed (default: the GAN's).
+        """
+        key = Key(self.seed if seed is None else int(seed), "sample")
+        if z is None:
+            z = self.noise(n, key)
+        if self.conditional:
+            labels = self.random_labels(n, key) if labels is None else np.asarray(labels)
+            z = (z, labels)
+        return to_numpy(self.sampler.predict(z)).real.astype(np.float32)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the networks take labels."""
+        return is_conditional(self.generator)
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes the generator knows; None when it is not conditional."""
+        return is_labels(self.generator, 1) if self.conditional else None
+
+    @property
+    def latent_dim(self) -> int:
+        """The length of z."""
+        shape = self.generator.input_shape
+        return shape[0][0] if self.conditional else shape[0]
+
+    @property
+    def image_range(self) -> tuple[float, float] | None:
+        """The range of the generator's last activation: tanh, sigmoid, or None for any other."""
+        names = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
+        for layer in reversed(self.generator.layers):
+            name = getattr(layer, "activation", None) or type(layer).__name__.lower()
+            if name in names:
+                return names[name]
+            if layer.params:
+                break
+        return None
+
+    def noise(self, n: int, key: Key) -> Array:
+        """z (n, latent_dim), drawn on the host in float32 whatever the model's dtype."""
+        rng, shape = key.child("z").generator(), (n, self.latent_dim)
+        if self.latent_kind == "normal":
+            z = rng.standard_normal(shape, dtype=np.float32)
+        else:
+            z = rng.random(shape, dtype=np.float32) * 2 - 1
+        return array_module().asarray(z)
+
+    def random_labels(self, n: int, key: Key) -> Array:
+        """n labels, each class as likely."""
+        labels = key.child("labels").generator().integers(self.classes or 1, size=n)
+        return array_module().asarray(labels)
+
+
+def is_conditional(model: Sequential) -> bool:
+    """Whether a network takes (data, labels)."""
+    return bool(model.input_shape) and isinstance(model.input_shape[0], tuple)
