@@ -33,8 +33,8 @@ class SavedGenerator(Sampler):
         try:
             super().__init__(
                 generator,
-                latents=config["gan"]["latents"],
                 seed=int(config["gan"]["seed"]),
+                latents=config["gan"]["latents"],
             )
             self.image_shape = tuple(int(n) for n in config["data"]["image_shape"])
             low, high = (float(v) for v in config["data"]["value_range"])

@@ -372,6 +372,7 @@ CASES = {
         "flowers", {"sizes": SMALL["flowers"], "classes": 102}, (4, 2), "separate",
     ),
     "dcgan64": ("dcgan64", {"sizes": SMALL["dcgan64"]}, (5, 5), "simultaneous"),
+    "dcgan64, clipped": ("dcgan64", {"sizes": SMALL["dcgan64"]}, (5, 5), "simultaneous"),
     "upsample64": ("upsample64", {"sizes": SMALL["upsample64"]}, (4, 4), "upsample64"),
     "mlp_digits": ("mlp_digits", {}, (8, 8), "mlp"),
     "plain": ("plain", {}, (5, 5), "separate"),
@@ -407,6 +408,8 @@ def test_steps(torch, case, dropout):
     else:
         pair = getattr(mg.models, name)(dtype="float64", seed=7, **arguments)
         recipe = getattr(mg.recipes, name)
+    if case == "dcgan64, clipped":  # logits on both sides of the clip
+        pair[1].params["conv2d_4.kernel"][...] *= 15
     gan = mg.GAN(*pair, seed=8, **recipe)
     networks = {k: v for k, v in globals().items() if k in (f"{name}_g", f"{name}_d")}
     adam = TorchAdam if name == "mlp_digits" else KerasAdam
@@ -443,6 +446,9 @@ def test_steps(torch, case, dropout):
         else:
             found = getattr(theirs, way)(*arguments)
         d_loss, g_loss, d_real, d_fake = found
+        if case == "dcgan64, clipped":
+            beyond = torch.cat([d_real, d_fake]).abs() > 16.118
+            assert beyond.any() and not beyond.all()
         assert not masks  # each was used, in the same order
         for key, expected in {
             "d_loss": d_loss, "g_loss": g_loss,
