@@ -196,9 +196,10 @@ def max_pool2d(x: Array, geo: Geometry) -> tuple[Array, Array]:
     Pixels of the padding never win.  Of equal values the first in row-major order wins.
     """
     (N, _, _, C), (rows, cols) = x.shape, geo
-    columns = im2col(x, geo).reshape(N, rows.out, cols.out, -1, C)
-    inside = im2col(np.ones_like(x, dtype=bool), geo).reshape(columns.shape)
-    winner = np.where(inside, columns.real, -np.inf).argmax(axis=3)
+    shape = (N, rows.out, cols.out, rows.kernel * cols.kernel, C)
+    inside = im2col(np.ones_like(x, dtype=bool), geo).reshape(shape)
+    columns = np.where(inside, im2col(x, geo).reshape(shape), x.dtype.type(-np.inf))
+    winner = columns.real.argmax(axis=3)
     return np.take_along_axis(columns, winner[:, :, :, None], axis=3)[:, :, :, 0], winner
 
 

@@ -14,7 +14,31 @@ import numpy as np
 Array = Any
 
 
-class FlatDict(dict):
+class Views(dict):
+    """name -> array, each a view into memory that others see too: assignment writes into it."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Copy the value into the array of this name; KeyError or ValueError if it does not fit."""
+        if name not in self:
+            raise KeyError(f"no array {name!r} here; there are {', '.join(self)}")
+        if np.shape(value) != self[name].shape:
+            raise ValueError(f"{name} has shape {self[name].shape}, got {np.shape(value)}")
+        self[name][...] = value
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Assign every entry."""
+        for name, value in dict(*args, **kwargs).items():
+            self[name] = value
+
+    def __ior__(self, other: Any) -> Any:  # type: ignore[override,misc]  # writes, makes no dict
+        self.update(other)
+        return self
+
+    def __reduce__(self) -> Any:
+        return Views, (dict(self),)
+
+
+class FlatDict(Views):
     """name -> array, each array a view into the vector `flat`, in the order of the keys."""
 
     flat: Array
@@ -26,8 +50,11 @@ class FlatDict(dict):
         start = 0
         for name, shape in shapes.items():
             size = int(np.prod(shape, dtype=np.int64))
-            self[name] = flat[start : start + size].reshape(shape)
+            dict.__setitem__(self, name, flat[start : start + size].reshape(shape))
             start += size
+
+    def __reduce__(self) -> Any:
+        return FlatDict, ({name: a.shape for name, a in self.items()}, self.flat)
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> FlatDict:

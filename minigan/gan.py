@@ -308,6 +308,12 @@ def check_networks(generator: Sequential, discriminator: Sequential) -> None:
             f"GAN: the generator makes {generator.output_shape}, "
             f"the discriminator takes {takes}; they must be the same"
         )
+    bounded = discriminator.logits().last_activation()
+    if bounded in ("sigmoid", "tanh", "softmax"):
+        raise ValueError(
+            f"GAN: the discriminator ends in {bounded}, which hides its logits; "
+            "end it with Dense(1), or with one sigmoid at its very end"
+        )
     if int(np.prod(discriminator.output_shape)) != 1:
         raise ValueError(
             f"GAN: the discriminator gives {discriminator.output_shape} numbers an image; "

@@ -1,8 +1,8 @@
 """How parameters start: each initializer draws an array of a shape from a named stream.
 
 fan_in and fan_out are the numbers of inputs and outputs that a weight connects: for a kernel
-(..., in, out) they are in and out, each times the number of taps.  Conv2DTranspose stores its
-kernel (KH, KW, out, in) and says so through `transposed`.
+(..., in, out) they are in and out, each times the number of taps.  They are read off the kernel as
+it is stored, which for transposed convolutions is (..., out, in): so do Keras and PyTorch.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from .random import Key
 from .spelling import Spelling, did_you_mean
 
 
-def fans(shape: tuple[int, ...], transposed: bool) -> tuple[int, int]:
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """(fan_in, fan_out) of a kernel of this shape."""
     if len(shape) < 2:
         return shape[0], shape[0]
     taps = math.prod(shape[:-2])
-    fan_in, fan_out = shape[-2] * taps, shape[-1] * taps
-    return (fan_out, fan_in) if transposed else (fan_in, fan_out)
+    return shape[-2] * taps, shape[-1] * taps
 
 
 class Initializer(metaclass=Spelling):

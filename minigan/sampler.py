@@ -64,13 +64,7 @@ class Sampler:
     def image_range(self) -> tuple[float, float] | None:
         """The range of the generator's last activation: tanh, sigmoid, or None for any other."""
         names = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
-        for layer in reversed(self.generator.layers):
-            name = getattr(layer, "activation", None) or type(layer).__name__.lower()
-            if name in names:
-                return names[name]
-            if layer.params:
-                break
-        return None
+        return names.get(self.generator.last_activation() or "")
 
     def noise(self, n: int, key: Key) -> Array:
         """z (n, latent_dim), drawn on the host in float32 whatever the model's dtype."""

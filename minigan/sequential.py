@@ -15,7 +15,7 @@ import numpy as np
 from . import random
 from .backend import home
 from .flat import FlatDict
-from .layers.activations import Activation, Sigmoid
+from .layers.activations import Activation, Elementwise, Sigmoid
 from .layers.base import (
     Array,
     Cache,
@@ -23,7 +23,6 @@ from .layers.base import (
     from_config,
     register,
     show_shape,
-    to_config,
 )
 from .layers.container import Container
 from .layers.dense import Dense
@@ -62,7 +61,7 @@ class Sequential(Container):
     def config(self) -> dict[str, Any]:
         shape = None if self.input_shape is None else list(_as_lists(self.input_shape))
         return {
-            "layers": [to_config(layer) for layer in self.layers],
+            "layers": self.layer_configs(),
             "input_shape": shape,
             "dtype": self.dtype.name,
             "name": self.name,
@@ -170,8 +169,8 @@ class Sequential(Container):
     def logits(self) -> Sequential:
         """This model without the sigmoid that ends it, sharing parameters and state.
 
-        A last sigmoid is found behind Flatten and Reshape too.  A model that has none is returned
-        as it is.
+        A last sigmoid is found behind Flatten and Reshape and inside a last Sequential too.
+        A model that has none is returned as it is.
         """
         last = len(self.layers) - 1
         while last >= 0 and isinstance(self.layers[last], Renaming):
@@ -179,8 +178,10 @@ class Sequential(Container):
         if last < 0:
             return self
         layer = self.layers[last]
-        if isinstance(layer, Linear) and layer.activation == "sigmoid":
-            replaced: Layer = layer.with_activation(None)
+        if isinstance(layer, Sequential):
+            replaced: Layer = layer.logits()
+        elif isinstance(layer, Linear) and layer.activation == "sigmoid":
+            replaced = layer.with_activation(None)
         elif isinstance(layer, Sigmoid) or getattr(layer, "activation", None) == "sigmoid":
             replaced = Activation("linear")
             replaced.build(layer.input_shape, self.dtype)
@@ -190,6 +191,17 @@ class Sequential(Container):
         other.layers = [*self.layers[:last], replaced, *self.layers[last + 1 :]]
         other.regroup()
         return other
+
+    def last_activation(self) -> str | None:
+        """The name of the activation that ends the model, behind Flatten and Reshape too."""
+        for layer in reversed(self.layers):
+            if isinstance(layer, Sequential):
+                return layer.last_activation()
+            if isinstance(layer, Elementwise):
+                return getattr(layer, "activation", type(layer).__name__.lower())
+            if not isinstance(layer, Renaming):
+                return getattr(layer, "activation", None)
+        return None
 
     def summary(self) -> str:
         """A table of the layers: name, output shape, parameters; totals below."""

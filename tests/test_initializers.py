@@ -63,17 +63,11 @@ def test_draws_are_functions_of_the_key(name):
 
 
 @pytest.mark.parametrize(
-    "shape, transposed, fans",
-    [
-        ((20, 30), False, (20, 30)),
-        ((3, 5, 20, 30), False, (300, 450)),
-        ((3, 5, 20, 30), True, (450, 300)),
-        ((5, 20, 30), True, (150, 100)),
-        ((7,), False, (7, 7)),
-    ],
+    "shape, fans",
+    [((20, 30), (20, 30)), ((3, 5, 20, 30), (300, 450)), ((5, 20, 30), (100, 150)), ((7,), (7, 7))],
 )
-def test_fans(shape, transposed, fans):
-    assert initializers.fans(shape, transposed) == fans
+def test_fans(shape, fans):
+    assert initializers.fans(shape) == fans
 
 
 def test_biases_know_the_fans_of_their_kernel():

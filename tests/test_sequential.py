@@ -314,3 +314,27 @@ def test_errors():
         mg.Sequential([mg.Dense(4), mg.Reshape((2, 2)), mg.Dense(3)], input_shape=(3,))
     with pytest.raises(ValueError, match="not built yet"):
         mg.Sequential([mg.Dense(2)]).forward(np.zeros((1, 2), "float32"))
+
+
+def test_a_built_layer_is_not_taken_into_another_model():
+    model = mg.Sequential([mg.Dense(2)], input_shape=(3,))
+    with pytest.raises(ValueError, match="built already"):
+        mg.Sequential([model, mg.Dense(1)])
+
+
+def test_a_sigmoid_inside_a_last_sequential_is_left_out_of_the_logits():
+    head = mg.Sequential([mg.Dense(1, activation="sigmoid"), mg.Flatten()])
+    model = mg.Sequential([mg.Dense(4), head], input_shape=(3,), dtype="float64")
+    x = np.random.default_rng(0).standard_normal((5, 3))
+    p, _ = model.forward(x)
+    logits, _ = model.logits().forward(x)
+    assert np.allclose(p, 1 / (1 + np.exp(-logits)), rtol=1e-14)
+    assert model.last_activation() == "sigmoid"
+    assert model.logits().last_activation() is None
+
+
+def test_nested_models_are_described_without_shapes_of_their_own():
+    model = mg.Sequential([mg.Sequential([mg.Dense(4)]), mg.Dense(1)], input_shape=(3,))
+    again = mg.layers.base.from_config(mg.layers.base.to_config(model))
+    assert again.input_shape == (3,)
+    assert again.count_params() == model.count_params()

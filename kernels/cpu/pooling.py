@@ -39,7 +39,8 @@ def max_pool2d(x: np.ndarray, geo: Geometry) -> tuple[np.ndarray, np.ndarray]:
             who[...] = 0
             for t in range(1, rows.kernel * cols.kernel):
                 value = taps[:, :, t // cols.kernel, t % cols.kernel]  # (OH, OW, C)
-                better = value.real > best.real
+                # the larger, or the first that is not a number
+                better = ~(value.real <= best.real) & (best.real == best.real)
                 np.copyto(best, value, where=better)
                 np.copyto(who, t, where=better)
 

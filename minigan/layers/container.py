@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..backend import check_dtype
-from ..flat import FlatDict
-from .base import Array, Layer
+from ..flat import FlatDict, Views
+from .base import Array, Layer, to_config
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -21,6 +21,11 @@ class Container(Layer):
         super().__init__()
         self.layers = list(layers)
         for layer in self.layers:
+            if isinstance(layer, Layer) and layer.output_shape is not None:
+                raise ValueError(
+                    f"{type(self).__name__}: {layer.name} is built already, and building it again "
+                    "would replace its weights; call the two models one after the other instead"
+                )
             if not isinstance(layer, Layer):
                 raise TypeError(
                     f"{type(self).__name__}: {layer!r} is not a layer"
@@ -72,6 +77,19 @@ class Container(Layer):
         other.gather()
         return other
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """After a deep copy or unpickling: the children live in the container's arrays again."""
+        self.__dict__.update(state)
+        if self.output_shape is not None:
+            self.adopt(self.params, self.state)
+
+    def layer_configs(self) -> list[dict[str, Any]]:
+        """The children as JSON; what they are built for follows from the container."""
+        configs = [to_config(layer) for layer in self.layers]
+        for described in configs:
+            described["config"].pop("input_shape", None)
+        return configs
+
     def regroup(self) -> None:
         """Called when the children have been replaced."""
 
@@ -82,7 +100,7 @@ class Container(Layer):
 def part(arrays: dict[str, Array], name: str) -> dict[str, Array]:
     """The entries of one child, under its own names."""
     prefix = name + "."
-    return {k[len(prefix) :]: a for k, a in arrays.items() if k.startswith(prefix)}
+    return Views({k[len(prefix) :]: a for k, a in arrays.items() if k.startswith(prefix)})
 
 
 def adopt(layer: Layer, params: dict[str, Array], state: dict[str, Array]) -> None:

@@ -38,6 +38,7 @@ class Convolution(Linear):
         "bias_initializer",
     )
     axes = 2  # spatial axes
+    transposed = False  # the output is the big side of the geometry
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ A layer says what A and its two adjoints are; the rest stands here, once.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from .. import initializers
@@ -21,8 +22,6 @@ from .base import Array, Cache, Layer, Shape
 
 class Linear(Layer):
     """Base of Dense, Conv2D, Conv2DTranspose, Conv1D and Conv1DTranspose."""
-
-    transposed = False  # the kernel is stored (..., out, in)
 
     def __init__(
         self, use_bias: bool, activation: Any, kernel_initializer: Any, bias_initializer: Any
@@ -75,8 +74,6 @@ class Linear(Layer):
 
     def with_activation(self, activation: str | None) -> Linear:
         """This layer with another activation, sharing its parameters."""
-        import copy
-
         other = copy.copy(self)
         other.activation = activation
         other._function = activations.get(activation)
@@ -84,7 +81,7 @@ class Linear(Layer):
 
     def create(self, kernel_shape: Shape, outputs: int, key: Any) -> None:
         """Create kernel and bias; both know the fans of the kernel."""
-        fans = initializers.fans(kernel_shape, self.transposed)
+        fans = initializers.fans(kernel_shape)
         self.add("kernel", kernel_shape, self.kernel_initializer, key, fans)
         if self.use_bias:
             self.add("bias", (outputs,), self.bias_initializer, key, fans)

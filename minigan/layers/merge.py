@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import random
 from ..backend import home
-from .base import Cache, Layer, from_config, one_of, register, show_shape, to_config
+from .base import Cache, Layer, from_config, one_of, register, show_shape
 from .container import Container
 
 
@@ -40,7 +40,7 @@ class Parallel(Container):
         return [str(i) for i in range(len(self.layers))]
 
     def config(self):
-        return {"layers": [to_config(layer) for layer in self.layers], "merge": self.merge}
+        return {"layers": self.layer_configs(), "merge": self.merge}
 
     def setup(self, input_shape, key):
         self.split = bool(input_shape) and isinstance(input_shape[0], tuple)

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigan.kernels.geometry import Axis, Windows, axis, phases, transposed_axis, windows
+from minigan.kernels.geometry import (
+    Axis,
+    Windows,
+    axis,
+    phases,
+    reach,
+    transposed_axis,
+    windows,
+)
 
 # size, kernel, stride -> out, pixels before, pixels after: TensorFlow's padding="same"
 SAME = [
@@ -129,3 +137,20 @@ def test_part_of_the_windows(start, step, count, taps, data):
     part = w.part(first, last)
     assert [part.start + part.step * j for j in range(part.number)] == starts[first:last]
     assert (part.taps, part.stop) == (taps, starts[last - 1] + taps)
+
+
+@given(axes)
+def test_reach_is_what_the_windows_read_between_them(a):
+    found = [p.windows for p in phases(a)] + [windows(a)]
+    pixels = [
+        w.start + w.step * j + t for w in found for j in range(w.number) for t in range(w.taps)
+    ]
+    start, stop = reach(found)
+    # windows without taps have a place, but read nothing
+    assert start <= min(pixels) and max(pixels) < stop
+    if all(w.taps for w in found):
+        assert (start, stop) == (min(pixels), max(pixels) + 1)
+    for w in found:
+        moved = w.seen_from(start)
+        assert (moved.start, moved.stop) == (w.start - start, w.stop - start)
+        assert moved[1:] == w[1:] and moved.start >= 0

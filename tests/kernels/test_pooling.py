@@ -50,6 +50,22 @@ def test_max_pool_is_its_definition(geo, n, c, dtype, layout, ties, seed):
     assert abs(left - right) <= tolerance * (1 + np.abs(y * dy).sum())
 
 
+@pytest.mark.parametrize(
+    "row", [(5, 2, 2, 2, 1), (4, 2, 3, 3, 2), (6, 3, 2, 3, 1), (5, 2, 1, 3, 0)]
+)
+def test_explicit_geometries(row):
+    """Windows side by side that begin in the padding, as no layer makes them."""
+    geo = Geometry(Axis(*row), Axis(4, 2, 2, 2, 0))
+    x = -1 - np.abs(draw((3, row[0], 4, 2)))  # a pixel of the padding would win
+    y, winner = cpu.max_pool2d(x, geo)
+    expected, winner_expected = reference.max_pool2d(x, geo)
+    assert np.array_equal(y, expected) and np.array_equal(winner, winner_expected)
+    assert (y < 0).all()
+    dy = draw(y.shape, seed=1)
+    found = cpu.max_pool2d_adjoint(dy, winner, geo)
+    assert_close(found, reference.max_pool2d_adjoint(dy, winner, geo), 4)
+
+
 def test_of_equal_values_the_first_in_row_major_order_wins():
     geo = Geometry(axis(4, 2, 2, "valid"), axis(4, 2, 2, "valid"))
     x = np.zeros((1, 4, 4, 1))

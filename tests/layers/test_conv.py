@@ -189,7 +189,7 @@ def test_the_first_weights():
     assert 0.99 * limit < np.abs(wide.params["kernel"]).max() <= limit
     up = mg.Conv2DTranspose(50, 3, kernel_initializer="he_uniform")
     up.build((8, 8, 20))
-    limit = np.sqrt(6 / (9 * 20))  # He: inputs alone, though the kernel is stored (out, in)
+    limit = np.sqrt(6 / (9 * 50))  # He: of the kernel as stored, (out, in), as in Keras and PyTorch
     assert 0.99 * limit < np.abs(up.params["kernel"]).max() <= limit
 
 

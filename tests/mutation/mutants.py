@@ -45,8 +45,8 @@ MUTANTS = [
     (REFERENCE, "return dy.reshape(N, H // fh, fh, W // fw, fw, C).sum(axis=(2, 4))",
      "return dy.reshape(N, H // fh, fh, W // fw, fw, C).mean(axis=(2, 4))"),
     (REFERENCE, "share = (dy / pool_counts(dy, geo))", "share = (dy / pool_counts(dy, geo).max())"),
-    (REFERENCE, "winner = np.where(inside, columns.real, -np.inf).argmax(axis=3)",
-     "winner = columns.real.argmax(axis=3)"),
+    (REFERENCE, "columns = np.where(inside, im2col(x, geo).reshape(shape), x.dtype.type(-np.inf))",
+     "columns = im2col(x, geo).reshape(shape)"),
     # the fast convolutions
     (CONV, "return scatter(x, kernel[::-1, ::-1].transpose(0, 1, 3, 2), turned)",
      "return scatter(x, kernel.transpose(0, 1, 3, 2), turned)"),
@@ -69,8 +69,9 @@ MUTANTS = [
     (WINDOWS, "np.copyto(planar, view.transpose(3, 4, 5, 0, 1, 2))",
      "np.copyto(planar, view.transpose(4, 3, 5, 0, 1, 2).reshape(planar.shape))"),
     (WINDOWS, "block[:, inner, lo - left : r - left]", "block[:, inner, right - r : right - lo]"),
-    (WINDOWS, "block[:, inner, r - left :] = 0", "block[:, inner, r - lo :] = 0"),
-    (GEOMETRY, "self._replace(start=self.start - origin)", "self._replace(start=self.start + origin)"),
+    (WINDOWS, "block[:, inner, r - left :] = 0", "block[:, inner, right - left :] = 0"),
+    (GEOMETRY, "self._replace(start=self.start - origin)",
+     "self._replace(start=self.start + origin)"),
     (PRODUCT, "np.matmul(a, b[:, i:j], out=out[:, i:j])",
      "np.matmul(a, b[:, : j - i], out=out[:, i:j])"),
     # the fast elementwise work, sums and pooling
@@ -87,7 +88,7 @@ MUTANTS = [
     (NORMALISATION, 'np.einsum("ij,ij->j", a, b)', 'np.einsum("ij,ij->j", a, a)'),
     (NORMALISATION, "for k in range(first, last, ROWS)",
      "for k in range(first, last - ROWS + 1, ROWS)"),
-    (POOLING, "better = value.real > best.real", "better = value.real >= best.real"),
+    (POOLING, "better = ~(value.real <= best.real)", "better = ~(value.real < best.real)"),
     (POOLING, "part += dy[first:last, i::fh, j::fw]", "part += dy[first:last, i::fh, ::fw]"),
     (POOLING, "np.multiply(dy[n], winner[n] == t,", "np.multiply(dy[n], winner[n] <= t,"),
     # the layers
