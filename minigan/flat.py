@@ -30,7 +30,7 @@ class Views(dict):
         for name, value in dict(*args, **kwargs).items():
             self[name] = value
 
-    def __ior__(self, other: Any) -> Any:  # type: ignore[override,misc]  # writes, makes no dict
+    def __ior__(self, other: Any) -> Any:  # type: ignore[misc]  # writes, makes no dict
         self.update(other)
         return self
 
