@@ -19,17 +19,25 @@ Array = Any
 
 def softplus(x: Array) -> Array:
     """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), which neither overflows nor cancels."""
+    largest, rest = softplus_parts(x)
+    return largest + rest
+
+
+def softplus_parts(x: Array) -> tuple[Array, Array]:
+    """max(x, 0) and log(1 + e^-|x|), the large and the small part of softplus."""
     positive = x.real > 0
-    return np.where(positive, x, 0) + np.log1p(np.exp(np.where(positive, -x, x)))
+    return np.where(positive, x, 0), np.log1p(np.exp(np.where(positive, -x, x)))
 
 
 def bce_logits(logits: Array, target: Any) -> tuple[Array, Array]:
     """Mean binary cross-entropy of sigmoid(logits) with `target`, and its derivative.
 
     With p = sigmoid(l), -t log p - (1-t) log(1-p) = softplus(l) - t*l, whose derivative is p - t.
+    The large parts are subtracted first: for t = 1 and l = 30 all that remains is e^-30.
     The target may lie outside [0, 1].
     """
-    value = (softplus(logits) - target * logits).mean()
+    largest, rest = softplus_parts(logits)
+    value = ((largest - target * logits) + rest).mean()
     return value, (ops(logits).sigmoid(logits) - target) / logits.size
 
 
@@ -83,10 +91,10 @@ class BCE(Loss):
     def compute(self, prediction, target):
         if self.from_logits:
             return bce_logits(prediction, target)
-        p, t, q = prediction, target, 1 - prediction
+        p, t = prediction, target
         with np.errstate(divide="ignore"):
-            terms = t * _bounded_log(p) + (1 - t) * _bounded_log(q)
-        variance = p * q
+            terms = t * _bounded(np.log(p)) + (1 - t) * _bounded(np.log1p(-p))
+        variance = p * (1 - p)
         variance = np.where(variance.real < 1e-12, 1e-12, variance)
         return -terms.mean(), (p - t) / variance / p.size
 
@@ -122,7 +130,7 @@ class CrossEntropy(Loss):
         n = prediction.size // prediction.shape[-1]
         if not self.from_logits:
             with np.errstate(divide="ignore"):
-                value = -(target * _bounded_log(prediction)).sum() / n
+                value = -(target * _bounded(np.log(prediction))).sum() / n
             return value, -target / np.where(prediction.real < 1e-12, 1e-12, prediction) / n
         highest = prediction.real.max(axis=-1, keepdims=True)
         shifted = prediction - highest
@@ -132,7 +140,6 @@ class CrossEntropy(Loss):
         return value, (e / total - target) / n
 
 
-def _bounded_log(p: Array) -> Array:
-    """log p, at least -100."""
-    log = np.log(p)
+def _bounded(log: Array) -> Array:
+    """The logarithm, at least -100."""
     return np.where(log.real < -100, -100, log)
