@@ -57,6 +57,7 @@ def gan_rows(gan: GAN, batch: int, seed: int) -> Iterator[Row]:
             what = f"GAN {gan.update}: {loss}"
             yield compare(what, name, g, numeric, rng, name in null, elements=0)
     yield _d_stands_still(gan, networks, batches)
+    yield from _statistics(gan, networks, batches)
 
 
 def _d_stands_still(gan: GAN, networks: list[Any], batches: dict[str, Any]) -> Row:
@@ -73,6 +74,39 @@ def _d_stands_still(gan: GAN, networks: list[Any], batches: dict[str, Any]) -> R
     note = note if moved else "G did not move: the check is empty"
     verdict = "FAIL" if note else "ok"
     return Row(f"GAN {gan.update}", "D stands still", "bits", 0.0, 0.0, verdict, note)
+
+
+def _statistics(gan: GAN, networks: list[Any], batches: dict[str, Any]) -> Iterator[Row]:
+    """Running statistics after a step that moves no weight, against forward passes one by one."""
+    idle = {"name": "sgd", "learning_rate": 0.0}
+    recipe = {**gan.config(), "ema": None, "g_optimizer": idle, "d_optimizer": idle}
+    stepped, byhand = (GAN(*(m.astype("float64") for m in networks), **recipe) for _ in range(2))
+    stepped.train_step(**batches)
+
+    G, D, key = byhand.generator, byhand.D, byhand.key
+    real, (z_d, z_g) = batches["real"], batches["latents"]
+    if gan.conditional:
+        real = (real, batches["labels"])
+    training = gan.update == "simultaneous" or gan.d_fakes == "training"
+    purpose = "dropout, generator" if gan.update == "simultaneous" else "dropout, fakes"
+    images, cache = G.forward(z_d, training=training, rng=key(purpose))
+    G.commit(cache)
+    fake = byhand.labelled(images, z_d)
+    if gan.update == "joint":
+        D.commit(D.forward(byhand.concatenate(real, fake)[0], rng=key("dropout, joint"))[1])
+    else:
+        D.commit(D.forward(real, rng=key("dropout, real"))[1])
+        D.commit(D.forward(fake, rng=key("dropout, fake"))[1])
+    if gan.update != "simultaneous":
+        G.commit(G.forward(z_g, rng=key("dropout, generator"))[1])
+
+    for name in ("generator", "discriminator"):
+        found, expected = (getattr(g, name).state.flat for g in (stepped, byhand))
+        good = same(found, expected)
+        note = "" if good else "moved by another number of batches, or by other batches"
+        what = f"GAN {gan.update}"
+        verdict = "ok" if good else "FAIL"
+        yield Row(what, f"{name}'s statistics", "bits", 0.0, 0.0, verdict, note)
 
 
 def copied(

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import layers, losses, objectives
+from .. import losses, objectives
 from ..gradcheck import check_gradients
 from ..kernels import cpu, reference
 from ..kernels.geometry import Axis, Geometry, axis
-from ..numeric import STEP, TOLERANCE, Report, Row, verdict
-from ..optimizers import Adam
+from ..numeric import STEP, Report, Row, verdict
 from ..random import Key
 from .check_cases import gan_cases, layer_cases
+from .check_values import agree, value_rows
 
 
 def main(first_failure: bool = False) -> int:
@@ -44,7 +44,7 @@ def main(first_failure: bool = False) -> int:
 def all_rows() -> Iterator[Row]:
     """The rows of the table, kernels first."""
     yield from kernel_rows()
-    yield from closed_form_rows()
+    yield from value_rows()
     yield from loss_rows()
     for label, make, shape, options in layer_cases():
         rows = check_gradients(make(), shape, **options).rows
@@ -88,14 +88,14 @@ def kernel_rows() -> Iterator[Row]:
             y = rng.standard_normal((3, geo.rows.out, geo.cols.out, oc))
             what = f"convolution {label}, {c}->{oc}"
             loops = reference.conv2d_loops(x, k, geo)
-            yield _same_as(what, "conv2d, loops", reference.conv2d(x, k, geo), loops)
+            yield agree(what, "conv2d, loops", reference.conv2d(x, k, geo), loops)
             adjoint = reference.conv2d_adjoint(y, k, geo)
             yield _inner(what, "adjoint identity", (loops * y).sum(), (x * adjoint).sum(), x, y)
-            yield _same_as(what, "conv2d, fast", cpu.conv2d(x, k, geo), loops)
-            yield _same_as(what, "adjoint, fast", cpu.conv2d_adjoint(y, k, geo), adjoint)
+            yield agree(what, "conv2d, fast", cpu.conv2d(x, k, geo), loops)
+            yield agree(what, "adjoint, fast", cpu.conv2d_adjoint(y, k, geo), adjoint)
             dkernel = reference.conv2d_dkernel(x, y, geo)
             yield _inner(what, "dkernel identity", (loops * y).sum(), (k * dkernel).sum(), x, y)
-            yield _same_as(what, "dkernel, fast", cpu.conv2d_dkernel(x, y, geo), dkernel)
+            yield agree(what, "dkernel, fast", cpu.conv2d_dkernel(x, y, geo), dkernel)
         x = rng.standard_normal((2, geo.rows.size, geo.cols.size, 3))
         y = rng.standard_normal((2, geo.rows.out, geo.cols.out, 3))
         mean = reference.average_pool2d(x, geo)
@@ -122,10 +122,10 @@ def block_rows(rng: np.random.Generator) -> Iterator[Row]:
             ("conv2d_dkernel", (x, y, geo)),
         ):
             fast, exact = getattr(cpu, name)(*args), getattr(reference, name)(*args)
-            yield _same_as(f"convolution in blocks of {label}", name, fast, exact)
+            yield agree(f"convolution in blocks of {label}", name, fast, exact)
     for m, n in ((4000, 16), (16, 4000)):
         a, b = rng.standard_normal((m, 500)), rng.standard_normal((500, n))
-        yield _same_as("product over threads", f"{m} x {n}", cpu.matmul(a, b), a @ b)
+        yield agree("product over threads", f"{m} x {n}", cpu.matmul(a, b), a @ b)
 
 
 def elementwise_rows(rng: np.random.Generator) -> Iterator[Row]:
@@ -150,9 +150,14 @@ def elementwise_rows(rng: np.random.Generator) -> Iterator[Row]:
     }
     for name, args in calls.items():
         fast, exact = getattr(cpu, name)(*args), getattr(reference, name)(*args)
-        yield _same_as("elementwise and sums", name, fast, exact)
+        yield agree("elementwise and sums", name, fast, exact)
     for fast, exact in zip(cpu.batch_moments(x), reference.batch_moments(x), strict=True):
-        yield _same_as("elementwise and sums", "batch_moments", fast, exact)
+        yield agree("elementwise and sums", "batch_moments", fast, exact)
+    wide = rng.standard_normal((500_000, 3))  # large enough to be shared between threads
+    yield agree("sums over threads", "column_sums", cpu.column_sums(wide), wide.sum(axis=0))
+    squares = (wide * wide).sum(axis=0)
+    yield agree("sums over threads", "product_sums", cpu.product_sums(wide, wide), squares)
+    yield agree("elementwise over threads", "tanh", cpu.tanh(wide), np.tanh(wide))
     ties = np.round(rng.standard_normal((2, 4, 5, 3))) - 4  # negative: zeros of padding must lose
     for padding in ("valid", "same"):
         geo = Geometry(axis(4, 2, 2, "valid"), axis(5, 2, 2, padding))
@@ -170,40 +175,8 @@ def pooling_rows(what: str, x: np.ndarray, geo: Geometry) -> Iterator[Row]:
         winners[n, i, j, c] = 2 * row + col
     for module, name in ((reference, "reference"), (cpu, "fast")):
         found, winner = module.max_pool2d(x, geo)
-        yield _same_as(what, f"maximum, {name}", found, values)
-        yield _same_as(what, f"winner, {name}", winner, winners)
-
-
-# closed forms
-
-
-def closed_form_rows() -> Iterator[Row]:
-    """Adam after five steps, and BatchNorm's running statistics, from their formulas."""
-    rng = Key(0, "closed forms").generator()
-    grads = rng.standard_normal((5, 4))
-    for form, epsilon in (("keras", 1e-7), ("torch", 1e-8)):
-        p, opt = np.ones(4), Adam(0.01, beta_1=0.5, beta_2=0.9, form=form)
-        for g in grads:
-            opt.step({"p": p}, {"p": g.copy()})
-        expected = np.ones(4)
-        for t in range(1, 6):
-            m = sum(0.5 * 0.5 ** (t - i) * grads[i - 1] for i in range(1, t + 1))
-            v = sum(0.1 * 0.9 ** (t - i) * grads[i - 1] ** 2 for i in range(1, t + 1))
-            c1, c2 = 1 - 0.5**t, 1 - 0.9**t
-            if form == "torch":
-                expected -= 0.01 * (m / c1) / (np.sqrt(v / c2) + epsilon)
-            else:
-                expected -= 0.01 * np.sqrt(c2) / c1 * m / (np.sqrt(v) + epsilon)
-        yield _same_as(f"Adam, {form} form", "five steps", p, expected)
-    for unbiased in (False, True):
-        x = rng.standard_normal((6, 3))
-        bn = layers.BatchNorm(momentum=0.8, unbiased=unbiased)
-        bn.build((3,), dtype="float64")
-        bn.commit(bn.forward(x)[1])
-        what = f"BatchNorm, unbiased={unbiased}"
-        yield _same_as(what, "moving_mean", bn.state["moving_mean"], 0.2 * x.mean(0))
-        variance = 0.8 + 0.2 * x.var(0, ddof=int(unbiased))
-        yield _same_as(what, "moving_variance", bn.state["moving_variance"], variance)
+        yield agree(what, f"maximum, {name}", found, values)
+        yield agree(what, f"winner, {name}", winner, winners)
 
 
 def loss_rows() -> Iterator[Row]:
@@ -239,13 +212,7 @@ def loss_rows() -> Iterator[Row]:
             moved = at.astype(complex)
             moved[index] += 1j * STEP
             found[index] = loss(moved)[0].imag / STEP
-        yield _same_as(f"loss {label}", "prediction", hand, found, "complex")
-
-
-def _same_as(what: str, quantity: str, found: Any, expected: Any, engine: str = "reference") -> Row:
-    error = float(np.abs(found - expected).max()) / max(float(np.abs(expected).max()), 1e-300)
-    tolerance = TOLERANCE.get(engine, 1e-12)
-    return Row(what, quantity, engine, error, tolerance, verdict(error, tolerance))
+        yield agree(f"loss {label}", "prediction", hand, found, "complex")
 
 
 def _inner(what: str, quantity: str, left: Any, right: Any, *arrays: np.ndarray) -> Row:
