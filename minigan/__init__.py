@@ -128,6 +128,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LATER, "xp"])
+
+
 def __getattr__(name: str) -> _Any:
     if name == "xp":
         from .backend import xp

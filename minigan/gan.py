@@ -169,6 +169,13 @@ class GAN(Sampler):
         (others ignore them); latents=(z_d, z_g) fixes what would be drawn.  d_real and d_fake are
         the means of D(x) and D(G(z)) in D's update.
         """
+        if getattr(getattr(real, "dtype", None), "kind", "f") in "iub":
+            raise TypeError(
+                f"GAN: images are {real.dtype}; give floats in the generator's range "
+                f"{self.image_range or ''}, or let mg.train convert them"
+            )
+        if latents is not None and (not isinstance(latents, (tuple, list)) or len(latents) != 2):
+            raise ValueError("GAN: latents is (z_d, z_g); either may be None")
         real = self.discriminator.cast_input((real, labels) if self.conditional else real)
         n = len(real[0] if self.conditional else real)
         z_d, z_g = latents if latents is not None else (None, None)
@@ -294,6 +301,8 @@ def check_networks(generator: Sequential, discriminator: Sequential) -> None:
             raise TypeError(f"GAN: the {role} is a {type(model).__name__}; it must be a Sequential")
         if model.output_shape is None:
             raise ValueError(f"GAN: the {role} is not built; give it an input_shape")
+    if generator is discriminator:
+        raise ValueError("GAN: the generator and the discriminator are one and the same network")
     if generator.dtype != discriminator.dtype:
         raise TypeError(
             f"GAN: the generator is {generator.dtype}, the discriminator {discriminator.dtype}; "

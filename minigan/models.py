@@ -47,9 +47,10 @@ def digits(
     dtype: str = "float32",
     classes: int | None = None,
     sizes: Sizes = ((128, 128, 128), (64, 64)),
+    activation: str = "sigmoid",
     seed: int | None = None,
 ) -> Pair:
-    """28x28x1 in [0, 1]: G 1,164,289 parameters, D 40,705."""
+    """28x28x1 in [0, 1], or with activation="tanh" in [-1, 1]: G 1,164,289 parameters, D 40,705."""
     (stem, *ups), downs = sizes
     start: dict[str, Any] = {"kernel_initializer": normal()}
     g_stem: list[Layer] = [Dense(7 * 7 * stem), LeakyReLU(0.2), Reshape((7, 7, stem))]
@@ -61,7 +62,7 @@ def digits(
             LeakyReLU(0.2),
         )
     ]
-    g += [Conv2D(1, 7, padding="same", activation="sigmoid", **start)]
+    g += [Conv2D(1, 7, padding="same", activation=activation, **start)]
     d: list[Layer] = [
         layer
         for width in downs

@@ -141,7 +141,7 @@ def compare(
         return float(np.abs(measured - measure(candidate)).max()) / scale
 
     if scale < NULL:
-        note = "vacuous: the gradient is zero everywhere, and was not declared null"
+        note = "vacuous: zero by hand and numerically; if it truly is, declare it: null=[...]"
         return Row(what, name, engine, 0.0, tolerance, "FAIL", note)
     error = error_of(g)
     if not error <= tolerance:

@@ -25,9 +25,9 @@ class Optimizer(metaclass=Spelling):
     moments: tuple[str, ...] = ()
 
     def __init__(self, learning_rate: float) -> None:
-        if not learning_rate >= 0:
+        if not 0 <= learning_rate < math.inf:
             raise ValueError(
-                f"{type(self).__name__}: learning_rate={learning_rate} should not be negative"
+                f"{type(self).__name__}: learning_rate={learning_rate} should be 0 or more, finite"
             )
         self.learning_rate = float(learning_rate)
         self.t = 0

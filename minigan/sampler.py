@@ -9,14 +9,15 @@ import numpy as np
 from . import random
 from .backend import to_numpy
 from .backend import xp as array_module
-from .layers.base import one_of
+from .layers.base import one_of, positive
 from .random import Key
 from .sequential import Sequential, is_labels
+from .spelling import Spelling
 
 Array = Any
 
 
-class Sampler:
+class Sampler(metaclass=Spelling):
     """Draws images from a generator.
 
     generator: latents (N, latent_dim), or (latents, labels), -> images.
@@ -36,11 +37,15 @@ class Sampler:
         z (n, latent_dim) and labels (n,) are drawn when they are not given: the same for the same
         seed (default: the GAN's).
         """
+        positive(n, "n", "sample")
         key = Key(self.seed if seed is None else int(seed), "sample")
-        if z is None:
-            z = self.noise(n, key)
+        z = self.noise(n, key) if z is None else z
         if self.conditional:
             labels = self.random_labels(n, key) if labels is None else np.asarray(labels)
+        for name, given in (("z", z), ("labels", labels)):
+            if given is not None and (np.ndim(given) < 1 or len(given) != n):
+                raise ValueError(f"sample: {name} has shape {np.shape(given)}, but n is {n}")
+        if self.conditional:
             z = (z, labels)
         return to_numpy(self.sampler.predict(z)).real.astype(np.float32)
 

@@ -26,6 +26,7 @@ from .layers.base import (
 )
 from .layers.container import Container
 from .layers.dense import Dense
+from .layers.dropout import Dropout
 from .layers.embedding import Embedding
 from .layers.linear import Linear
 from .layers.merge import Parallel
@@ -95,13 +96,17 @@ class Sequential(Container):
 
     def pullback(self, dy, saved, to_input, to_params):
         grads = FlatDict.laid_out_as(self.params) if to_params else {}
+        missing = set(self.params) if to_params else set()
         lowest = 0 if to_input else self._first_with_params()
         for i in range(len(self._stages) - 1, lowest - 1, -1):
             name, stage = self._stages[i]
             dy, found = stage.pullback(dy, saved[i], to_input or i > lowest, to_params)
             for key, g in found.items():
                 if to_params:
-                    grads[f"{name}.{key}"][...] = g
+                    grads[f"{name}.{key}"] = g
+                    missing.discard(f"{name}.{key}")
+        if missing:
+            raise ValueError(f"{self.name}: backward gave no gradient of {', '.join(missing)}")
         return dy, grads
 
     def _first_with_params(self) -> int:
@@ -142,6 +147,7 @@ class Sequential(Container):
         """
         if batch_size < 1:
             raise ValueError(f"{self.name}: batch_size={batch_size} should be 1 or more")
+        self.check_built()
         x = self.cast_input(x)
         n = len(x[0] if isinstance(x, tuple) else x)
         parts = []
@@ -155,7 +161,8 @@ class Sequential(Container):
 
     def cast_input(self, x: Any) -> Any:
         """x in the model's dtype (labels as they are); ValueError when it is not finite."""
-        if isinstance(x, (tuple, list)) and isinstance(self.input_shape[0], tuple):
+        split = bool(self.input_shape) and isinstance(self.input_shape[0], tuple)
+        if split and isinstance(x, (tuple, list)):
             return tuple(self._cast(a, i) for i, a in enumerate(x))
         return self._cast(x, None)
 
@@ -173,7 +180,7 @@ class Sequential(Container):
         A model that has none is returned as it is.
         """
         last = len(self.layers) - 1
-        while last >= 0 and isinstance(self.layers[last], Renaming):
+        while last >= 0 and passes_logits(self.layers[last]):
             last -= 1
         if last < 0:
             return self
@@ -197,16 +204,24 @@ class Sequential(Container):
         for layer in reversed(self.layers):
             if isinstance(layer, Sequential):
                 return layer.last_activation()
+            if passes_logits(layer):
+                continue
             if isinstance(layer, Elementwise):
                 return getattr(layer, "activation", type(layer).__name__.lower())
-            if not isinstance(layer, Renaming):
-                return getattr(layer, "activation", None)
+            return getattr(layer, "activation", None)
         return None
 
     def summary(self) -> str:
         """A table of the layers: name, output shape, parameters; totals below."""
+        self.check_built()
         rows = [(f"{self.name} input", show_shape(self.input_shape), "")] + _rows(self, "")
         return table(f'Model: "{self.name}"', rows, [_totals(self)])
+
+
+def passes_logits(layer: Layer) -> bool:
+    """Whether a layer changes no value for good: it renames axes, is linear, or is a Dropout."""
+    linear = isinstance(layer, Activation) and layer.activation == "linear"
+    return linear or isinstance(layer, (Renaming, Dropout))
 
 
 def cast_finite(a: Any, dtype: np.dtype, name: str) -> Array:
@@ -214,10 +229,12 @@ def cast_finite(a: Any, dtype: np.dtype, name: str) -> Array:
     a = a if hasattr(a, "dtype") else np.asarray(a)
     if a.dtype.kind not in "fcbiu":
         raise TypeError(f"{name}: the input is {a.dtype}; numbers are needed")
-    if a.dtype.kind in "fc" and not bool(home(a).isfinite(a).all()):
-        bad = tuple(int(i[0]) for i in home(a).nonzero(~home(a).isfinite(a)))
-        raise ValueError(f"{name}: the input is not finite: {a[bad]} at index {bad}")
-    return a if a.dtype == dtype else a.astype(dtype)
+    with np.errstate(over="ignore"):
+        cast = a if a.dtype == dtype else a.astype(dtype)
+    if a.dtype.kind in "fc" and not bool(home(cast).isfinite(cast).all()):
+        bad = tuple(int(i[0]) for i in home(cast).nonzero(~home(cast).isfinite(cast)))
+        raise ValueError(f"{name}: the input is not finite: {a[bad]} at index {bad}, in {dtype}")
+    return cast
 
 
 def is_labels(model: Layer, which: int | None) -> int | None:

@@ -52,6 +52,12 @@ CLASSES = {
 class Spelling(type):
     """Checks keyword arguments against the constructor, and says what ours are called."""
 
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """What help() shows: the constructor's arguments."""
+        whole = inspect.signature(cls.__init__)  # type: ignore[misc]  # only read
+        return whole.replace(parameters=list(whole.parameters.values())[1:])
+
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         known = inspect.signature(cls.__init__).parameters  # type: ignore[misc]  # only read
         if not any(p.kind is p.VAR_KEYWORD for p in known.values()):

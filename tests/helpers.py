@@ -7,6 +7,7 @@ from unittest import mock
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 
 import minigan as mg
 from minigan.kernels.cpu import plan, pool, threads
@@ -177,3 +178,17 @@ def inputs(name, batch=3, dtype="float64", seed=0):
 
 case_names = st.sampled_from(list(CASES))
 KEY = mg.random.Key(7, "test dropout")
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+def both(layer, x, seed=1, **options):
+    """y, dx, grads with a random dy, as one dictionary."""
+    y, cache = layer.forward(x, rng=KEY, **options)
+    dx, grads = layer.backward(draw(y.shape, y.dtype, seed), cache)
+    return {"y": y, "dx": dx, **grads}
+
+
+def same(a, b):
+    return list(a) == list(b) and all(
+        (a[k] is None and b[k] is None) or np.array_equal(a[k], b[k]) for k in a
+    )

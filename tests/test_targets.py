@@ -54,7 +54,9 @@ def test_draws_are_functions_of_the_key():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"real_targets=\(1.0, 0.8\) should be \(low, high\)"):
+    with pytest.raises(
+        ValueError, match=r"real_targets=\(1.0, 0.8\) should be a number or \(low, high\)"
+    ):
         Targets(real=(1.0, 0.8))
     with pytest.raises(ValueError, match="fake_targets"):
         Targets(fake=(float("nan"), 0.0))

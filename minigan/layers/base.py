@@ -6,9 +6,9 @@ returned by forward and given back to backward, so no call can read another call
     y, cache  = layer.forward(x)
     dx, grads = layer.backward(dy, cache)
 
-Subclasses write five methods: `setup` (shapes and parameters), `compute` (forward), `pullback`
-(backward), and, where they have one, `commit` (the running state) and `arguments` (the names of the
-constructor's arguments).  The base class checks what goes in.
+Subclasses write three methods: `setup` (shapes and parameters), `compute` (forward) and `pullback`
+(backward); `commit` if they have running state; and list their constructor's `arguments`.  The base
+class checks what goes in.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Cache(NamedTuple):
     saved: Any
     state: Any = None
     batch: int | None = None  # samples in y
+    layer: Any = None  # whose forward pass it was
 
 
 class Layer(metaclass=Spelling):
@@ -99,7 +100,7 @@ class Layer(metaclass=Spelling):
         """
         x = self.check_input(x)
         y, cache = self.compute(x, training, rng, keep)
-        return y, cache._replace(batch=len(y))
+        return y, cache._replace(batch=len(y), layer=self)
 
     def backward(self, dy: Array, cache: Cache, wrt: str = "both") -> tuple[Any, Any]:
         """(dx, gradients), from dy = dLoss/dy and forward's cache. Pure.
@@ -112,6 +113,11 @@ class Layer(metaclass=Spelling):
             raise ValueError(
                 f"{self.name}: backward needs the cache that forward returned; this one holds "
                 "nothing (was forward called with keep=False?)"
+            )
+        if cache.layer is not self:
+            raise ValueError(
+                f"{self.name}: this cache is of a forward pass of {cache.layer.name}, or of a copy "
+                "of this layer; give backward the cache of its own forward"
             )
         self.check_gradient(dy, cache.batch)
         dx, grads = self.pullback(dy, cache.saved, wrt != "params", wrt != "input")

@@ -24,7 +24,8 @@ class Container(Layer):
             if isinstance(layer, Layer) and layer.output_shape is not None:
                 raise ValueError(
                     f"{type(self).__name__}: {layer.name} is built already, and building it again "
-                    "would replace its weights; call the two models one after the other instead"
+                    "would replace its weights; call the two models one after the other instead, "
+                    "or leave input_shape out of the inner one"
                 )
             if not isinstance(layer, Layer):
                 raise TypeError(
@@ -46,6 +47,22 @@ class Container(Layer):
         for layer, name in zip(self.layers, names, strict=True):
             layer.name = name
         return names
+
+    def build(self, input_shape: Any, dtype: Any = "float32", key: Any = None) -> Any:
+        """As Layer.build; when it fails, the children are as if they had never been built."""
+        try:
+            return super().build(input_shape, dtype, key)
+        except Exception:
+            self.unbuild()
+            raise
+
+    def unbuild(self) -> None:
+        """Forget shapes and parameters, down to the last child."""
+        self.output_shape = None
+        for layer in self.layers:
+            layer.output_shape = None
+            if isinstance(layer, Container):
+                layer.unbuild()
 
     def children(self) -> list[tuple[str, Layer]]:
         """(name, layer) in order."""

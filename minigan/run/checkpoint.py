@@ -53,7 +53,7 @@ def save(path: str | os.PathLike, model: Sequential) -> None:
             f"mg.save: the model is {model.dtype}, which safetensors cannot hold.\n"
             'Save a real copy of it: mg.save(path, model.astype("float64")).'
         )
-    tensors = {name: np.ascontiguousarray(to_numpy(a)) for name, a in _tensors(model).items()}
+    tensors = {name: np.asarray(to_numpy(a), order="C") for name, a in _tensors(model).items()}
     header = json.dumps({"format": FORMAT, "model": to_config(model)}, sort_keys=True)
     write_bytes(path, serialise(tensors, metadata={"minigan": header}))
 

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt as interrupt:
             return _fail(str(interrupt) or "interrupted", FAILED)
         except MemoryError:
-            return _fail("out of memory; a smaller --batch-size needs less", FAILED)
+            return _fail("out of memory; a smaller --batch-size or --count needs less", FAILED)
         except BrokenPipeError:  # e.g. `minigan summary digits | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
@@ -142,6 +142,7 @@ def _seed(text: str) -> int:
 def _train(args: argparse.Namespace) -> int:
     import minigan as mg
 
+    from ..kernels.cpu import threads
     from . import datasets
     from .folder import next_free, refuse_used, where
     from .train import image_shape, train
@@ -151,6 +152,7 @@ def _train(args: argparse.Namespace) -> int:
         refuse_used(args.out)  # before anything that takes time
     if args.backend is not None:
         mg.use(args.backend)
+    threads.count()  # a wrong MINIGAN_THREADS is told before the folder is made
     mg.seed(args.seed)
     data = args.data or "digits"
     networks = _build(network, *datasets.load(data))

@@ -94,7 +94,8 @@ class _Loop:
 
     def _epoch(self, epoch: int, bar: Any, interrupted: threading.Event) -> dict[str, Any]:
         meter = _Meter(self.gan.step_count, bar)
-        order = Key(self.gan.seed, "shuffle", epoch).generator().permutation(len(self.batches))
+        shuffle = Key(self.gan.seed, "shuffle", self.gan.step_count)
+        order = shuffle.generator().permutation(len(self.batches))
         started = time.perf_counter()
         for step in range(self.steps):
             chosen = order[step * self.batch_size : (step + 1) * self.batch_size]

@@ -1,9 +1,8 @@
-"""The contract that every layer keeps, and what a caller is told when it is broken."""
+"""The contract that both passes of every layer keep."""
 
 from __future__ import annotations
 
 import gc
-import json
 import tracemalloc
 
 import numpy as np
@@ -14,34 +13,20 @@ from hypothesis import strategies as st
 import minigan as mg
 from minigan.kernels import cpu, using
 from minigan.kernels.cpu import pool
-from minigan.layers import base
-from minigan.layers.base import Cache, from_config, snake_case, to_config
 from tests.helpers import (
     CASES,
     KEY,
     LAYOUTS,
     arrays_in,
+    both,
     built,
     case_names,
     draw,
+    every_case,
     inputs,
     laid_out,
+    same,
 )
-
-every_case = pytest.mark.parametrize("name", CASES)
-
-
-def both(layer, x, seed=1, **options):
-    """y, dx, grads with a random dy, as one dictionary."""
-    y, cache = layer.forward(x, rng=KEY, **options)
-    dx, grads = layer.backward(draw(y.shape, y.dtype, seed), cache)
-    return {"y": y, "dx": dx, **grads}
-
-
-def same(a, b):
-    return list(a) == list(b) and all(
-        (a[k] is None and b[k] is None) or np.array_equal(a[k], b[k]) for k in a
-    )
 
 
 @every_case
@@ -255,248 +240,6 @@ def test_the_reference_kernels_give_the_same(name):
     for k, a in slow.items():
         if a is not None:
             np.testing.assert_allclose(fast[k], a, rtol=1e-11, atol=1e-12, err_msg=k)
-
-
-# dtypes
-
-
-@every_case
-@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
-@pytest.mark.parametrize("training", [True, False])
-def test_the_dtype_goes_through(name, dtype, training):
-    layer = built(name, dtype)
-    result = both(layer, inputs(name, dtype=dtype), training=training)
-    layer.commit(layer.forward(inputs(name, dtype=dtype), rng=KEY)[1])
-    result |= layer.params | layer.state
-    assert {k: a.dtype.name for k, a in result.items() if a is not None} == dict.fromkeys(
-        [k for k, a in result.items() if a is not None], dtype
-    )
-
-
-@every_case
-def test_float32_agrees_with_float64(name):
-    layer, x = built(name), inputs(name)
-    exact = both(layer, x.astype("float32").astype("float64") if x.dtype.kind == "f" else x)
-    found = both(layer.astype("float32"), x if x.dtype.kind == "i" else x.astype("float32"))
-    for k, a in exact.items():
-        if a is not None:
-            scale = max(np.abs(a).max(), 1e-2)
-            assert np.abs(found[k] - a).max() < 3e-5 * scale, k
-
-
-@every_case
-def test_another_dtype_is_an_error_except_real_into_complex(name):
-    layer = built(name, "float32")
-    if CASES[name][2]:
-        with pytest.raises(TypeError, match="whole numbers"):
-            layer.forward(inputs(name).astype("float32"))
-    else:
-        for dtype in ("float64", "complex128", "int64", "float16"):
-            with pytest.raises(TypeError, match=rf"{dtype}.*float32.*astype\('float32'\)"):
-                layer.forward(inputs(name, dtype="float64").astype(dtype))
-        twin = layer.astype("complex128")
-        for dtype in ("float32", "float64"):
-            x = inputs(name, dtype=dtype)
-            y, _ = twin.forward(x, rng=KEY)
-            expected, _ = twin.forward(x.astype("complex128"), rng=KEY)
-            assert y.dtype == np.complex128 and np.array_equal(y, expected)
-    y, cache = layer.forward(inputs(name, dtype="float32"), rng=KEY)
-    with pytest.raises(TypeError, match=r"dy is float64, the layer float32.*astype\('float32'\)"):
-        layer.backward(y.astype("float64"), cache)
-
-
-@every_case
-def test_astype_is_a_copy(name):
-    layer = built(name)
-    before = {k: a.copy() for k, a in (layer.params | layer.state).items()}
-    other = layer.astype("float64")
-    for a in [*other.params.values(), *other.state.values()]:
-        a += 1
-    assert same(layer.params | layer.state, before)
-    assert (other.name, other.output_shape) == (layer.name, layer.output_shape)
-    twin = layer.astype("complex128")
-    assert same(twin.astype("float64").params, layer.params)
-
-
-# errors
-
-
-def lines(error):
-    return str(error.value).splitlines()
-
-
-@every_case
-def test_a_wrong_shape_names_what_was_expected_and_what_came(name):
-    layer, x = built(name), inputs(name)
-    for wrong in (x[..., None], x[:, None]):
-        with pytest.raises(ValueError) as error:
-            layer.forward(wrong)
-        text = str(error.value)
-        assert len(lines(error)) <= 5
-        shape = base.show_shape(layer.input_shape)
-        assert shape in text and str(wrong.shape) in text
-        first = layer.layers[0].name if isinstance(layer, mg.Sequential) else layer.name
-        child = layer.layers[0].name if isinstance(layer, mg.Parallel) else first
-        assert text.startswith((first, child))
-
-
-def test_the_remedy_is_named():
-    layer = mg.Conv2D(2, 3)
-    with pytest.raises(ValueError, match=r"not built yet; call build\(input_shape\)"):
-        layer.forward(np.zeros((1, 5, 4, 2), "float32"))
-    layer.build((5, 4, 2))
-    with pytest.raises(ValueError, match=r"batch axis is missing: x\[None\]"):
-        layer.forward(np.zeros((5, 4, 2), "float32"))
-    with pytest.raises(ValueError, match=r"channels come last here: x\.transpose\(0, 2, 3, 1\)"):
-        layer.forward(np.zeros((1, 2, 5, 4), "float32"))
-    with pytest.raises(TypeError, match="a list; give an array"):
-        layer.forward([[1.0]])
-    with pytest.raises(ValueError, match="the batch is empty"):
-        layer.forward(np.zeros((0, 5, 4, 2), "float32"))
-    with pytest.raises(
-        ValueError, match=r"dy has shape \(1, 5, 4, 2\), but the output.*\(1, 3, 2, 2\)"
-    ):
-        y, cache = layer.forward(np.zeros((1, 5, 4, 2), "float32"))
-        layer.backward(np.zeros((1, 5, 4, 2), "float32"), cache)
-    with pytest.raises(ValueError, match="backward needs the cache that forward returned"):
-        layer.backward(y, None)
-    with pytest.raises(ValueError, match="backward needs the cache that forward returned"):
-        layer.backward(y, y)
-
-
-@every_case
-@pytest.mark.parametrize("batch", [1, 2, 4])
-def test_dy_of_another_batch_is_an_error(name, batch):
-    layer = built(name)
-    y, cache = layer.forward(inputs(name, batch=3), rng=KEY)
-    with pytest.raises(ValueError) as error:
-        layer.backward(draw((batch, *y.shape[1:])), cache)
-    assert layer.name in str(error.value) and "dy" in str(error.value)
-
-
-@pytest.mark.parametrize("shape", [(0,), (3, -1), (2.5,), ("a",), (None, 4)])
-def test_an_input_shape_is_whole_numbers(shape):
-    with pytest.raises(ValueError, match="whole numbers"):
-        mg.Tanh().build(shape)
-
-
-@pytest.mark.parametrize("dtype", ["float16", "int32", "complex64", "floaty", None, object()])
-def test_unknown_dtypes(dtype):
-    with pytest.raises(TypeError, match="not one of float32, float64, complex128"):
-        mg.Dense(2).build((3,), dtype=dtype)
-
-
-def test_trainable_points_to_wrt():
-    layer = mg.Dense(2)
-    assert layer.trainable is True
-    with pytest.raises(AttributeError, match=r'wrt="input"'):
-        layer.trainable = False
-
-
-# configuration and names
-
-
-@every_case
-def test_a_layer_made_again_from_its_configuration(name):
-    layer = built(name)
-    text = json.dumps(to_config(layer))
-    again = from_config(json.loads(text))
-    assert type(again) is type(layer)
-    assert json.dumps(to_config(again)) == text or isinstance(layer, mg.Sequential)
-    if again.output_shape is None:
-        again.build(CASES[name][1], "float64")
-    assert again.output_shape == layer.output_shape
-    for k, a in (layer.params | layer.state).items():
-        assert (again.params | again.state)[k].shape == a.shape
-        (again.params | again.state)[k][...] = a
-    assert same(both(again, inputs(name)), both(layer, inputs(name)))
-
-
-@every_case
-def test_the_same_key_gives_the_same_weights(name):
-    make, shape, _ = CASES[name]
-    found = []
-    for seed in (1, 1, 2):
-        layer = make()
-        layer.build(shape, key=mg.random.Key(seed, "weights"))
-        found.append(layer.params)
-    assert same(found[0], found[1])
-    drawn = [k for k in found[0] if "kernel" in k or "embeddings" in k]
-    assert all(not np.array_equal(found[0][k], found[2][k]) for k in drawn)
-
-
-def test_every_layer_has_a_case():
-    covered = {type(make()) for make, _, _ in CASES.values()}
-    assert covered == set(base._registry.values()) & {
-        v for v in vars(mg).values() if isinstance(v, type)
-    } | {mg.Sequential}
-
-
-def test_unknown_descriptions():
-    with pytest.raises(ValueError, match=r"'Conv2d' is unknown \(did you mean 'Conv2D'\?\)"):
-        from_config({"class": "Conv2d", "config": {}})
-    for spec in (None, {}, {"class": "Dense"}, [], {"class": "Dense", "config": 3}):
-        with pytest.raises(ValueError, match="'class' and 'config'"):
-            from_config(spec)
-
-
-def test_a_layer_of_ones_own():
-    class Doubled(mg.Layer):
-        arguments = ("factor",)
-
-        def __init__(self, factor=2.0):
-            super().__init__()
-            self.factor = factor
-
-        def setup(self, input_shape, key):
-            return input_shape
-
-        def compute(self, x, training, rng, keep):
-            return self.factor * x, Cache(True if keep else None)
-
-        def pullback(self, dy, saved, to_input, to_params):
-            return (self.factor * dy if to_input else None), {}
-
-    with pytest.raises(TypeError, match="Doubled is not registered: put @mg.register"):
-        to_config(Doubled())
-    try:
-        mg.register(Doubled)
-        assert from_config(to_config(Doubled(3.0))).factor == 3.0
-    finally:
-        base._registry.pop("Doubled", None)
-    model = mg.Sequential([Doubled(3.0)], input_shape=(2,))
-    y, cache = model.forward(np.ones((1, 2), "float32"))
-    assert y.tolist() == [[3.0, 3.0]]
-    assert model.backward(y, cache, wrt="input")[0].tolist() == [[9.0, 9.0]]
-
-
-@pytest.mark.parametrize(
-    "cls, name",
-    [
-        (mg.Dense, "dense"),
-        (mg.Conv2D, "conv2d"),
-        (mg.Conv2DTranspose, "conv2d_transpose"),
-        (mg.Conv1D, "conv1d"),
-        (mg.Conv1DTranspose, "conv1d_transpose"),
-        (mg.BatchNorm, "batch_normalization"),
-        (mg.MaxPooling2D, "max_pooling2d"),
-        (mg.AveragePooling2D, "average_pooling2d"),
-        (mg.UpSampling2D, "up_sampling2d"),
-        (mg.LeakyReLU, "leaky_re_lu"),
-        (mg.ReLU, "re_lu"),
-        (mg.Tanh, "tanh"),
-        (mg.Sigmoid, "sigmoid"),
-        (mg.Softmax, "softmax"),
-        (mg.Activation, "activation"),
-        (mg.Dropout, "dropout"),
-        (mg.Flatten, "flatten"),
-        (mg.Reshape, "reshape"),
-        (mg.Embedding, "embedding"),
-        (mg.Sequential, "sequential"),
-    ],
-)
-def test_names_are_those_of_keras(cls, name):
-    assert snake_case(cls.__name__) == name
 
 
 # gradients
