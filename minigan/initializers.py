@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from . import registry
 from .backend import asarray
 from .random import Key
-from .spelling import Spelling, did_you_mean
+from .spelling import Spelling
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -135,20 +136,12 @@ def get(spec: Any) -> Initializer:
         return spec
     if isinstance(spec, type) and issubclass(spec, Initializer):
         return spec()
-    name, config = (spec["name"], spec["config"]) if isinstance(spec, dict) else (spec, {})
-    if name not in NAMES:
-        raise ValueError(
-            f"initializer {name!r} is unknown; known are {', '.join(NAMES)}"
-            f"{did_you_mean(name, list(NAMES))}"
-        )
-    return NAMES[name](**config)
+    if isinstance(spec, dict):
+        return registry.find("initializer", NAMES, spec.get("name"))(**spec.get("config", {}))
+    return registry.find("initializer", NAMES, spec)()
 
 
 def describe(initializer: Initializer) -> dict[str, Any]:
     """The initializer as JSON."""
-    for name, cls in NAMES.items():
-        if type(initializer) is cls:
-            return {"name": name, "config": initializer.config()}
-    raise TypeError(
-        f"{type(initializer).__name__} is not registered: add it to minigan.initializers.NAMES"
-    )
+    name = registry.name_of("initializer", NAMES, initializer)
+    return {"name": name, "config": initializer.config()}

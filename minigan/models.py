@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import random
+from . import random, registry
 from .initializers import RandomNormal
 from .layers import (
     Activation,
@@ -34,7 +34,6 @@ from .layers import (
 from .layers.base import Shape
 from .random import Key
 from .sequential import Sequential
-from .spelling import did_you_mean
 
 Pair = tuple[Sequential, Sequential]
 Sizes = tuple[Sequence[int], Sequence[int]]
@@ -223,12 +222,7 @@ NAMES = ("digits", "flowers", "dcgan64", "upsample64", "mlp_digits", "clear_digi
 
 def get(name: str) -> Any:
     """The function that makes the pair of this name."""
-    if name not in NAMES:
-        raise ValueError(
-            f"network {name!r} is unknown; known are {', '.join(NAMES)}"
-            f"{did_you_mean(name, list(NAMES))}"
-        )
-    return globals()[name]
+    return registry.find("network", {n: globals()[n] for n in NAMES}, name)
 
 
 def normal() -> RandomNormal:

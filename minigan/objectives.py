@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from . import registry
 from .kernels import ops
 from .losses import bce_logits, softplus
-from .spelling import Spelling, did_you_mean
+from .spelling import Spelling
 
 Array = Any
 
@@ -61,7 +62,7 @@ class Objective(metaclass=Spelling):
 
     def config(self) -> dict[str, Any]:
         """The objective as JSON."""
-        return {"name": _name(self), **vars(self)}
+        return {"name": registry.name_of("objective", NAMES, self), **vars(self)}
 
     def _clipped(self, loss: Any, logits: Array, target: Any) -> tuple[Array, Array]:
         """loss(logits clipped to ±logit_clip), and its derivative: zero beyond."""
@@ -101,22 +102,4 @@ NAMES: dict[str, type[Objective]] = {"non_saturating": NonSaturating, "minimax":
 
 def get(spec: Any) -> Objective:
     """An objective from an objective, a name, or its config."""
-    if isinstance(spec, Objective):
-        return spec
-    options = dict(spec) if isinstance(spec, dict) else {"name": spec}
-    name = options.pop("name", None)
-    if name not in NAMES:
-        raise ValueError(
-            f"objective {name!r} is unknown; known are {', '.join(NAMES)}"
-            f"{did_you_mean(str(name), list(NAMES))}"
-        )
-    return NAMES[name](**options)
-
-
-def _name(objective: Objective) -> str:
-    for name, cls in NAMES.items():
-        if type(objective) is cls:
-            return name
-    raise TypeError(
-        f"{type(objective).__name__} is not registered: add it to minigan.objectives.NAMES"
-    )
+    return spec if isinstance(spec, Objective) else registry.make("objective", NAMES, spec)

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from . import registry
 from .flat import FlatDict
 from .kernels import ops
 from .layers.base import one_of
-from .spelling import Spelling, did_you_mean
+from .spelling import Spelling
 
 Array = Any
 
@@ -80,7 +81,7 @@ class Optimizer(metaclass=Spelling):
     def config(self) -> dict[str, Any]:
         """The optimizer as JSON: its name and arguments."""
         arguments = {k: v for k, v in vars(self).items() if k not in ("t", "_moments")}
-        return {"name": _name(self), **arguments}
+        return {"name": registry.name_of("optimizer", NAMES, self), **arguments}
 
     def _check(self, params: dict[str, Array], grads: dict[str, Array]) -> None:
         where = type(self).__name__
@@ -189,22 +190,4 @@ NAMES: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD, "rmsprop": RMSpro
 
 def get(spec: Any) -> Optimizer:
     """An optimizer from an optimizer, a name, or its config."""
-    if isinstance(spec, Optimizer):
-        return spec
-    options = dict(spec) if isinstance(spec, dict) else {"name": spec}
-    name = options.pop("name", None)
-    if name not in NAMES:
-        raise ValueError(
-            f"optimizer {name!r} is unknown; known are {', '.join(NAMES)}"
-            f"{did_you_mean(str(name), list(NAMES))}"
-        )
-    return NAMES[name](**options)
-
-
-def _name(optimizer: Optimizer) -> str:
-    for name, cls in NAMES.items():
-        if type(optimizer) is cls:
-            return name
-    raise TypeError(
-        f"{type(optimizer).__name__} is not registered: add it to minigan.optimizers.NAMES"
-    )
+    return spec if isinstance(spec, Optimizer) else registry.make("optimizer", NAMES, spec)

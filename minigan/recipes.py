@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from .spelling import did_you_mean
+from . import registry
 
 Recipe = dict[str, Any]
 
@@ -98,9 +98,4 @@ DEFAULT = {
 
 def get(name: str) -> Recipe:
     """A copy of the recipe of this name."""
-    if name not in NAMES:
-        raise ValueError(
-            f"recipe {name!r} is unknown; known are {', '.join(NAMES)}"
-            f"{did_you_mean(name, list(NAMES))}"
-        )
-    return copy.deepcopy(globals()[name])
+    return copy.deepcopy(registry.find("recipe", {n: globals()[n] for n in NAMES}, name))

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .. import registry
 from ..kernels import ops
-from ..spelling import did_you_mean
 from .base import Array, Cache, Layer, register
 
 
@@ -158,10 +158,4 @@ NAMES: dict[str, type[Elementwise]] = {
 
 def get(name: Any) -> Elementwise:
     """The activation of this name; None is linear."""
-    name = "linear" if name is None else name
-    if name not in NAMES:
-        raise ValueError(
-            f"activation {name!r} is unknown; known are {', '.join(NAMES)}"
-            f"{did_you_mean(str(name), list(NAMES))}"
-        )
-    return NAMES[name]()
+    return registry.find("activation", NAMES, "linear" if name is None else name)()
