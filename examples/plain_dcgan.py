@@ -40,5 +40,5 @@ discriminator = mg.Sequential(
     input_shape=(28, 28, 1),
     name="discriminator",
 )
-gan = mg.GAN(generator, discriminator, batch_size=64, epochs=24)
+gan = mg.GAN(generator, discriminator, batch_size=64, epochs=20)
 mg.train(gan, mg.datasets.digits(), out=sys.argv[1])

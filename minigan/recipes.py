@@ -81,7 +81,7 @@ clear_digits: Recipe = {
     "update": "simultaneous",
     "ema": 0.999,
     "batch_size": 64,
-    "epochs": 24,
+    "epochs": 20,
 }
 
 NAMES = ("digits", "flowers", "dcgan64", "upsample64", "mlp_digits", "clear_digits")
