@@ -32,12 +32,16 @@ def count() -> int:
 
 
 def _configured() -> int:
-    for name in ("MINIGAN_THREADS", "OMP_NUM_THREADS"):
-        text = os.environ.get(name, "").strip()
-        if text:
-            if not text.isdecimal() or int(text) < 1:
-                raise ValueError(f"{name}={text!r} should be a whole number of threads, 1 or more")
-            return int(text)
+    text = os.environ.get("MINIGAN_THREADS", "").strip()
+    if text:
+        if not text.isdecimal() or int(text) < 1:
+            raise ValueError(
+                f"MINIGAN_THREADS={text!r} should be a whole number of threads, 1 or more"
+            )
+        return int(text)
+    text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # "4,2": 4 at the top level
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

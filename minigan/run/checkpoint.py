@@ -122,7 +122,7 @@ class _Shape:
     def __mul__(self, other: Any) -> _Shape:  # layers derive state from parameters: beta * 0 + 1
         return self
 
-    __add__ = __mul__
+    __add__ = __radd__ = __sub__ = __rsub__ = __rmul__ = __truediv__ = __mul__
 
 
 class _NoValues(Initializer):

@@ -235,6 +235,9 @@ COUNT = "from minigan.kernels.cpu import threads; print(threads.count())"
 def test_where_the_number_of_threads_comes_from():
     assert call(COUNT, MINIGAN_THREADS="3", OMP_NUM_THREADS="5").stdout.strip() == "3"
     assert call(COUNT, OMP_NUM_THREADS="5").stdout.strip() == "5"
+    assert call(COUNT, OMP_NUM_THREADS="5,2").stdout.strip() == "5"
+    cores = call(COUNT).stdout.strip()
+    assert call(COUNT, OMP_NUM_THREADS="many").stdout.strip() == cores
     if hasattr(os, "sched_getaffinity"):
         assert int(call(COUNT).stdout) == len(os.sched_getaffinity(0))
 
