@@ -31,6 +31,4 @@ def name_of(kind: str, known: Mapping[str, type], thing: Any) -> str:
     for name, cls in known.items():
         if type(thing) is cls:
             return name
-    raise TypeError(
-        f"{type(thing).__name__} is not registered: add it to minigan.{kind}s.NAMES"
-    )
+    raise TypeError(f"{type(thing).__name__} is not registered: add it to minigan.{kind}s.NAMES")
