@@ -10,6 +10,9 @@ import sys
 
 import minigan as mg
 
+if len(sys.argv) != 2:
+    sys.exit("usage: python examples/plain_dcgan.py RUN   (a new folder for the run)")
+
 start = {"kernel_initializer": mg.RandomNormal(stddev=0.02)}
 half = {"strides": 2, "padding": "same", **start}
 

@@ -8,6 +8,7 @@ ratio is that of neighbours in time, since machines are noisy.  Both do the same
 D on fakes, G through D, an Adam step each.
 """
 
+import importlib.util
 import statistics
 import subprocess
 import sys
@@ -59,6 +60,10 @@ for line in sys.stdin:
         start = time.perf_counter(); step(); times.append(time.perf_counter() - start)
     print(sorted(times)[1], flush=True)
 """
+
+
+if importlib.util.find_spec("torch") is None:
+    sys.exit("this comparison needs PyTorch: pip install torch")
 
 
 def start(code):

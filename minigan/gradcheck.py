@@ -58,8 +58,7 @@ def check_gradients(
     if isinstance(target, GAN):
         return Report(list(gan_rows(target, batch, seed)))
     if not isinstance(target, Layer):
-        kind = type(target).__name__
-        raise TypeError(f"check_gradients takes a layer, a model or a GAN, got {kind}")
+        raise TypeError(f"check_gradients takes a layer, a model or a GAN, got {target!r:.60}")
     if target.output_shape is None:
         if input_shape is None:
             raise ValueError(f"{target.name}: not built; give check_gradients an input_shape")

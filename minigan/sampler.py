@@ -42,6 +42,8 @@ class Sampler(metaclass=Spelling):
         z = self.noise(n, key) if z is None else z
         if self.conditional:
             labels = self.random_labels(n, key) if labels is None else np.asarray(labels)
+        elif labels is not None:
+            raise ValueError("sample: this generator was trained without labels; leave them out")
         for name, given in (("z", z), ("labels", labels)):
             if given is not None and (np.ndim(given) < 1 or len(given) != n):
                 raise ValueError(f"sample: {name} has shape {np.shape(given)}, but n is {n}")

@@ -42,6 +42,7 @@ CLASSES = {
     "MSELoss": "MSE",
     "MaxPool2d": "MaxPooling2D",
     "AvgPool2d": "AveragePooling2D",
+    "Relu": "ReLU",
     "Upsample": "UpSampling2D",
     "Concatenate": 'Parallel(..., merge="concat")',
     "Add": 'Parallel(..., merge="add")',
@@ -69,7 +70,7 @@ class Spelling(type):
 
 def _unknown(where: str, name: str, known: list[str]) -> str:
     text = f"{where} has no argument {name!r}"
-    if name in OURS:
+    if name in OURS and (OURS[name].split()[0] in known or " " in OURS[name]):
         return f"{text}; here it is {OURS[name]}"
     return f"{text}; its arguments are {', '.join(known) or 'none'}{did_you_mean(name, known)}"
 

@@ -216,7 +216,7 @@ def test_diagnoses():
 
 
 def test_errors():
-    with pytest.raises(TypeError, match="takes a layer, a model or a GAN, got int"):
+    with pytest.raises(TypeError, match="takes a layer, a model or a GAN, got 3"):
         mg.check_gradients(3)
     with pytest.raises(ValueError, match="dense: not built; give check_gradients an input_shape"):
         mg.check_gradients(mg.Dense(3))

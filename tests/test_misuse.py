@@ -145,3 +145,20 @@ def test_a_second_training_goes_through_the_data_in_another_order():
     mg.train(gan, data, progress=False)
     assert sorted(seen[0]) == sorted(seen[1])
     assert not np.array_equal(seen[0], seen[1])
+
+
+def test_labels_for_a_generator_without_classes_are_refused():
+    with pytest.raises(ValueError, match="without labels"):
+        small_gan().sample(2, labels=[1, 2])
+
+
+def test_hints_name_arguments_that_exist():
+    with pytest.raises(TypeError, match="its arguments are") as caught:
+        mg.GAN(*mg.models.digits(), lr=1e-3)
+    assert "learning_rate" not in str(caught.value)
+    layer = mg.Dense(2)
+    layer.build((3,))
+    with pytest.raises(TypeError, match=r"x.astype\('float32'\)$"):
+        layer.forward(np.ones((1, 3), np.int64))
+    with pytest.raises(TypeError, match=r"or build\(\.\.\., dtype='float64'\)$"):
+        layer.forward(np.ones((1, 3)))

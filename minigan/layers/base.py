@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from .. import initializers, random
-from ..backend import check_dtype
+from ..backend import DTYPES, check_dtype
 from ..random import Key
 from ..spelling import Spelling, did_you_mean
 
@@ -277,9 +277,10 @@ def check_array(name: str, x: Any, shape: Shape, dtype: np.dtype) -> Any:
     if x.dtype != dtype:
         if dtype.kind == "c" and x.dtype.kind == "f":
             return x.astype(dtype)
+        other = f", or build(..., dtype={x.dtype.name!r})" if x.dtype.name in DTYPES else ""
         raise TypeError(
-            f"{name}: the input is {x.dtype}, the layer {dtype}; convert one of them: "
-            f"x.astype({dtype.name!r}), or build the layer with dtype={x.dtype.name!r}"
+            f"{name}: the input is {x.dtype}, the layer {dtype}; convert it with "
+            f"x.astype({dtype.name!r}){other}"
         )
     return x
 

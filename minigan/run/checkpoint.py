@@ -69,7 +69,9 @@ def load(path: str | os.PathLike) -> Sequential:
     from safetensors import SafetensorError, safe_open
 
     if os.path.isdir(path):
-        raise IsADirectoryError(f"{path} is a folder; expected a .safetensors file")
+        raise IsADirectoryError(
+            f"{path} is a folder; expected a .safetensors file, as a run's generator.safetensors"
+        )
     with open(path, "rb") as file:  # its errors name the file; those of safe_open do not
         beginning = file.read(8)
     try:

@@ -195,6 +195,7 @@ def _build(network: str, images: Any, labels: Any) -> Any:
 def _choose(name: str, recipe: str | None) -> tuple[str, str]:
     """(network, recipe) of `minigan train NAME --recipe RECIPE`."""
     from .. import models, recipes
+    from ..spelling import did_you_mean
 
     models.get(name)  # an error names the known ones
     network, own = recipes.DEFAULT.get(name, (name, name))
@@ -202,7 +203,12 @@ def _choose(name: str, recipe: str | None) -> tuple[str, str]:
         return network, own
     if recipe == "reference" or recipe == name:
         return name, name
-    recipes.get(recipe)
+    if recipe not in recipes.NAMES:
+        known = ["reference", *recipes.NAMES]
+        raise ValueError(
+            f"recipe {recipe!r} is unknown; known are {', '.join(known)}"
+            f"{did_you_mean(recipe, known)}"
+        )
     return network, recipe
 
 
@@ -228,7 +234,8 @@ def _sample(args: argparse.Namespace) -> int:
 
     generator = SavedGenerator(args.folder)
     seed = generator.seed if args.seed is None else args.seed
-    out = args.out or Path(args.folder) / f"sample-seed{seed}.png"
+    wanted = "" if args.label is None else f"-class{args.label}"
+    out = args.out or Path(args.folder) / f"sample-seed{seed}{wanted}.png"
     images, labels = generator.images(args.count, seed, args.label)
     write_samples(out, images, labels, generator.classes if args.label is None else None)
     print(out)
