@@ -65,6 +65,16 @@ def test_the_readmes_table_of_networks():
         assert counts == [g_count, d_count], name
 
 
+def test_the_readmes_counts_of_comparisons_and_mutants():
+    from minigan.run.checks import all_rows
+    from tests.mutation.mutants import MUTANTS
+
+    rows = list(all_rows())
+    assert all(row.ok for row in rows)
+    assert f"{len(rows)} comparisons" in README
+    assert f"all {len(MUTANTS)} |" in README
+
+
 def test_examples_are_short():
     for path in (ROOT / "examples").glob("*.py"):
         assert len(path.read_text().splitlines()) <= 130, path
