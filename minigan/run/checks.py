@@ -74,6 +74,7 @@ def geometries() -> list[tuple[str, Geometry]]:
         ("k2 s3 valid", both(8, 7, (2, 2), (3, 3), "valid")),
         ("k7 s1 same", both(6, 6, (7, 7), (1, 1), "same")),
         ("k4 s3 same", both(7, 8, (4, 4), (3, 3), "same")),
+        ("k4 s3 same, 2 pixels", both(2, 7, (4, 4), (3, 3), "same")),
         ("k4 s2 before 2", Geometry(Axis(7, 4, 4, 2, 2), Axis(9, 5, 4, 2, 2))),
     ]
 
@@ -153,7 +154,7 @@ def elementwise_rows(rng: np.random.Generator) -> Iterator[Row]:
         yield agree("elementwise and sums", name, fast, exact)
     for fast, exact in zip(cpu.batch_moments(x), reference.batch_moments(x), strict=True):
         yield agree("elementwise and sums", "batch_moments", fast, exact)
-    wide = rng.standard_normal((500_000, 3))  # large enough to be shared between threads
+    wide = rng.standard_normal((500_001, 3))  # large enough to be shared between threads
     yield agree("sums over threads", "column_sums", cpu.column_sums(wide), wide.sum(axis=0))
     squares = (wide * wide).sum(axis=0)
     yield agree("sums over threads", "product_sums", cpu.product_sums(wide, wide), squares)

@@ -187,4 +187,9 @@ MUTANTS = [
     ("minigan/gan.py", "average += (1 - decay) *", "average += decay *"),
     ("minigan/gan.py", "g_loss, dlogits = gan.objective.g_loss(logits)",
      "D.commit(d_cache)\n    g_loss, dlogits = gan.objective.g_loss(logits)"),
+    ("kernels/cpu/threads.py", "each * k + min(k, more)", "each * k"),
+    (CONV, "dkernel = np.zeros((KH, KW, C, OC), x.dtype)",
+     "dkernel = np.full((KH, KW, C, OC), 7, x.dtype)"),
+    (LAYERS + "linear.py", "if self.use_bias:\n            z =",
+     "if self.use_bias and training:\n            z ="),
 ]  # fmt: skip
