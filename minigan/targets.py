@@ -24,10 +24,10 @@ class Targets:
     def __post_init__(self) -> None:
         for name in ("real", "fake"):
             given = getattr(self, name)  # (low, high), a list from JSON, or one number for both
-            low, high = (given, given) if isinstance(given, (int, float)) else tuple(given)[:2]
-            if not low <= high or (not isinstance(given, (int, float)) and len(given) != 2):
+            ends = (given, given) if isinstance(given, (int, float)) else tuple(given)
+            if len(ends) != 2 or not ends[0] <= ends[1]:
                 raise ValueError(f"{name}_targets={given} should be a number or (low, high)")
-            object.__setattr__(self, name, (float(low), float(high)))
+            object.__setattr__(self, name, (float(ends[0]), float(ends[1])))
         if not 0 <= self.flip < 1:
             raise ValueError(f"flip_labels={self.flip} should be a share, 0 <= share < 1")
 

@@ -28,10 +28,9 @@ class Container(Layer):
                     "or leave input_shape out of the inner one"
                 )
             if not isinstance(layer, Layer):
-                raise TypeError(
-                    f"{type(self).__name__}: {layer!r} is not a layer"
-                    + ("; write it with its brackets, as in ReLU()" if layer in _types() else "")
-                )
+                bare = isinstance(layer, type) and issubclass(layer, Layer)
+                hint = "; write it with its brackets, as in ReLU()" if bare else ""
+                raise TypeError(f"{type(self).__name__}: {layer!r} is not a layer{hint}")
         if len({id(layer) for layer in self.layers}) < len(self.layers):
             raise ValueError(f"{type(self).__name__}: the same layer stands here twice")
         self.names = self.child_names()
@@ -126,9 +125,3 @@ def adopt(layer: Layer, params: dict[str, Array], state: dict[str, Array]) -> No
         layer.adopt(params, state)
     else:
         layer.params, layer.state = params, state
-
-
-def _types() -> set[type]:
-    from .base import _registry
-
-    return set(_registry.values())

@@ -75,19 +75,20 @@ class Parallel(Container):
                 f"{show_shape(self.input_shape)}"
             )
         parts = x if self.split else (x,) * len(self.layers)
-        for layer, part in zip(self.layers, parts, strict=True):
-            layer.check_input(part)
-        if len({len(part) for part in parts}) > 1:
+        checked = tuple(
+            layer.check_input(part) for layer, part in zip(self.layers, parts, strict=True)
+        )
+        if len({len(part) for part in checked}) > 1:
             raise ValueError(
-                f"{self.name}: the inputs' batches differ: {[len(part) for part in parts]}"
+                f"{self.name}: the inputs' batches differ: {[len(part) for part in checked]}"
             )
-        return x
+        return checked if self.split else checked[0]
 
     def compute(self, x, training, rng, keep):
         inputs = x if self.split else [x] * len(self.layers)
         key = random.as_key(rng, "dropout")
         results = [
-            child.forward(part, training, key.child(name), keep)
+            child.compute(part, training, key.child(name), keep)
             for (name, child), part in zip(self.children(), inputs, strict=True)
         ]
         outputs = [y for y, _ in results]
