@@ -28,6 +28,8 @@ from .numeric import NULL, STEP, TOLERANCE, Array, Numeric, Report, Row, compare
 from .random import Key
 from .sequential import Sequential, is_labels
 
+ROUNDINGS = 4  # draws of the roundings that float32 is allowed
+
 
 def check_gradients(
     target: Layer | GAN,
@@ -142,10 +144,14 @@ class _LayerCheck:
     ) -> dict[str, Array]:
         """The hand-written gradient of sum(dy * y) at these inputs and parameters, by name.
 
-        dy is moved by the relative amount `nudge`, up or down at random.
+        dy, and y where backward reads it again, are moved by the relative amount `nudge`, up or
+        down at random.
         """
         y, cache = self.forward(layer, self._install(layer, values))
-        dy = self.dy * (1 + nudge * self._signs(self.dy)) if nudge else self.dy
+        dy = self.dy
+        if nudge:
+            dy = dy * (1 + nudge * self._signs(dy))
+            y *= 1 + nudge * self._signs(y)
         dx, grads = layer.backward(dy.astype(y.dtype), cache)
         assert grads is not None
         parts = dx if isinstance(dx, tuple) else (dx,)
@@ -235,15 +241,15 @@ class _LayerCheck:
         """float32 against float64.
 
         The rounding errors of sums of n terms grow like sqrt(n) times what one rounding of every
-        number that goes in would change, which is measured.
+        number that goes in would change.  That is measured: the largest change over several draws
+        of the roundings, since those of one draw may cancel.
         """
         single = self.layer.astype("float32")
         rounded = {k: a.astype(np.float32) for k, a in values.items()}
         if any(not same(a, rounded[k].astype(np.float64)) for k, a in values.items()):
             return
         epsilon = float(np.finfo(np.float32).eps)
-        nudged = {k: a * (1 + epsilon * self._signs(a)) for k, a in values.items()}
-        one_rounding = self.gradients(self.layer.astype("float64"), nudged, epsilon)
+        one_rounding = [self._rounded_gradients(values, epsilon) for _ in range(ROUNDINGS)]
         terms = sum(a.size for a in values.values()) + self.dy.size
         y, _ = self.forward(single, self._install(single, rounded))
         if y.dtype != np.float32:
@@ -255,7 +261,8 @@ class _LayerCheck:
             if name in self.null:
                 continue  # zero in exact arithmetic: there is no relative error
             scale = max(float(np.abs(g).max()), NULL)
-            change = max(float(np.abs(one_rounding[name] - g).max()) / scale, epsilon)
+            changes = [float(np.abs(moved[name] - g).max()) / scale for moved in one_rounding]
+            change = max(*changes, epsilon)
             tolerance = 4 * change * float(np.sqrt(terms))
             error = float(np.abs(found[name] - g).max()) / scale
             if found[name].dtype != np.float32:
@@ -264,6 +271,11 @@ class _LayerCheck:
             else:
                 result = verdict(error, tolerance)
                 yield Row(self.what, name, "float32", error, tolerance, result)
+
+    def _rounded_gradients(self, values: dict[str, Array], epsilon: float) -> dict[str, Array]:
+        """The gradients in float64 after one rounding, up or down, of every number that goes in."""
+        nudged = {k: a * (1 + epsilon * self._signs(a)) for k, a in values.items()}
+        return self.gradients(self.layer.astype("float64"), nudged, epsilon)
 
     def _signs(self, like: Array) -> Array:
         return self.rng.choice([-1.0, 1.0], like.shape)
