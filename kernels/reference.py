@@ -117,6 +117,11 @@ def column_sums(a: Array) -> Array:
     return a.reshape(-1, a.shape[-1]).sum(axis=0)
 
 
+def sums(a: Array, axes: tuple[int, ...]) -> Array:
+    """The sum over these axes, which stay as axes of length 1."""
+    return a.sum(axis=axes, keepdims=True)
+
+
 def add_bias(y: Array, bias: Array) -> Array:
     """y + bias along the last axis. May write into y."""
     return y + bias
@@ -154,6 +159,37 @@ def sigmoid_backward(dy: Array, y: Array, out: Array | None = None) -> Array:
     return _into(dy * y * (1 - y), out)
 
 
+def tanh_tangent(dy: Array, ddy: Array, y: Array, ty: Array) -> Array:
+    """The derivative of tanh_backward(dy, y) along (ddy, ty)."""
+    return ddy * (1 - y * y) - 2 * dy * y * ty
+
+
+def sigmoid_tangent(dy: Array, ddy: Array, y: Array, ty: Array) -> Array:
+    """The derivative of sigmoid_backward(dy, y) along (ddy, ty)."""
+    return ddy * y * (1 - y) + dy * (1 - 2 * y) * ty
+
+
+def silu(x: Array) -> Array:
+    """x * sigmoid(x)."""
+    return x * sigmoid(x)
+
+
+def silu_backward(dy: Array, x: Array) -> Array:
+    """With s = sigmoid(x): silu' = s + x s (1 - s)."""
+    s = sigmoid(x)
+    return dy * (s + x * s * (1 - s))
+
+
+def silu_tangent(dy: Array, ddy: Array, x: Array, tx: Array) -> Array:
+    """The derivative of silu_backward(dy, x) along (ddy, tx).
+
+    silu'' = s' + s' + x s'', where s' = s (1 - s) and s'' = s' (1 - 2 s).
+    """
+    s = sigmoid(x)
+    slope = s * (1 - s)
+    return ddy * (s + x * slope) + dy * tx * slope * (2 + x * (1 - 2 * s))
+
+
 def batch_moments(x: Array) -> tuple[Array, Array]:
     """Mean and (biased) variance over all axes but the last, in two passes: (..., C) -> (C,), (C,).
 
@@ -165,19 +201,27 @@ def batch_moments(x: Array) -> tuple[Array, Array]:
     return mean, (centred * centred).mean(axis=0)
 
 
+# mean, scale, ... below are numbers, vectors along the last axis, or arrays with as many axes as x
+
+
 def normalise(x: Array, mean: Array, inverse_deviation: Array) -> Array:
-    """(x - mean) * inverse_deviation along the last axis."""
+    """(x - mean) * inverse_deviation."""
     return (x - mean) * inverse_deviation
 
 
 def scale_shift(x: Array, scale: Array, shift: Array, out: Array | None = None) -> Array:
-    """x * scale + shift along the last axis, into `out` if it is given (which may be x)."""
+    """x * scale + shift, into `out` if it is given (which may be x)."""
     return _into(x * scale + shift, out)
 
 
-def batch_norm_dx(dy: Array, xhat: Array, scale: Array, mean_dy: Array, mean_dyx: Array) -> Array:
-    """scale * (dy - mean(dy) - xhat * mean(dy*xhat)); the means run over all axes but the last."""
-    return scale * (dy - mean_dy - xhat * mean_dyx)
+def normalise_dx(g: Array, xhat: Array, scale: Array, mean_g: Array, mean_gx: Array) -> Array:
+    """scale * (g - mean(g) - xhat * mean(g*xhat)); the means are those of the normalised group."""
+    return scale * (g - mean_g - xhat * mean_gx)
+
+
+def subtract_scaled(a: Array, b: Array, scale_b: Array, c: Array, scale_c: Array) -> Array:
+    """a - b * scale_b - c * scale_c. May write into a."""
+    return a - b * scale_b - c * scale_c
 
 
 def product_sums(a: Array, b: Array) -> Array:
@@ -212,6 +256,13 @@ def max_pool2d_adjoint(dy: Array, winner: Array, geo: Geometry) -> Array:
     return col2im(columns.reshape(N, OH, OW, rows.kernel, cols.kernel, C), geo)
 
 
+def max_pool2d_tangent(tx: Array, winner: Array, geo: Geometry) -> Array:
+    """tx at the pixels that won: (N, H, W, C) -> (N, OH, OW, C). Adjoint to max_pool2d_adjoint."""
+    (N, OH, OW, C), (rows, cols) = winner.shape, geo
+    columns = im2col(tx, geo).reshape(N, OH, OW, rows.kernel * cols.kernel, C)
+    return np.take_along_axis(columns, winner[:, :, :, None], axis=3)[:, :, :, 0]
+
+
 def average_pool2d(x: Array, geo: Geometry) -> Array:
     """(N, H, W, C) -> the mean of the pixels of each window; those of the padding do not count."""
     return im2col(x, geo).sum(axis=(3, 4)) / pool_counts(x, geo)
@@ -242,6 +293,16 @@ def upsample2d_adjoint(dy: Array, factor: tuple[int, int]) -> Array:
     N, H, W, C = dy.shape
     fh, fw = factor
     return dy.reshape(N, H // fh, fh, W // fw, fw, C).sum(axis=(2, 4))
+
+
+def resample2d(x: Array, rows: Array, cols: Array) -> Array:
+    """y[n,o,p,c] = sum over h, w of rows[o,h] x[n,h,w,c] cols[p,w]: (N, H, W, C) -> (N, OH, OW, C).
+
+    Its adjoint is resample2d(dy, rows.T, cols.T).
+    """
+    (N, H, W, C), OH, OW = x.shape, len(rows), len(cols)
+    y = rows @ x.reshape(N, H, W * C)  # (N, OH, W*C)
+    return (cols @ y.reshape(N * OH, W, C)).reshape(N, OH, OW, C)
 
 
 def adam(

@@ -21,7 +21,8 @@ import numpy as np
 
 from . import objectives, optimizers
 from .backend import home
-from .layers.base import Cache, one_of, positive
+from .layers.arguments import one_of, positive
+from .layers.base import Cache
 from .random import Key
 from .sampler import Sampler, is_conditional
 from .sequential import Sequential

@@ -23,9 +23,11 @@ import numpy as np
 
 from .gan import GAN
 from .gancheck import gan_rows, shaken
-from .layers.base import Layer, as_shape
+from .layers.arguments import as_shape
+from .layers.base import Layer
 from .numeric import NULL, STEP, TOLERANCE, Array, Numeric, Report, Row, compare, same, verdict
 from .random import Key
+from .secondcheck import second_order_rows
 from .sequential import Sequential, is_labels
 
 ROUNDINGS = 4  # draws of the roundings that float32 is allowed
@@ -70,10 +72,10 @@ def check_gradients(
         raise ValueError(
             f"{target.name}: built for {target.input_shape}, input_shape says {input_shape}"
         )
-    return Report(list(_LayerCheck(target, batch, training, engine, x, null, seed).rows()))
+    return Report(list(LayerCheck(target, batch, training, engine, x, null, seed).rows()))
 
 
-class _LayerCheck:
+class LayerCheck:
     """One layer or model in float64, its complex twin, and a random loss sum(dy * y)."""
 
     def __init__(
@@ -96,7 +98,7 @@ class _LayerCheck:
         y, _ = self.forward(self.layer, self.x)
         self.dy = self.rng.standard_normal(y.shape)
         self.engine = engine if engine != "auto" else self._possible_engine()
-        self.twin = self._twin()
+        self.twin = self.fresh_twin()
 
     def _inputs(self, target: Layer, batch: int) -> Any:
         shapes = target.input_shape
@@ -114,7 +116,7 @@ class _LayerCheck:
     def forward(self, layer: Layer, x: Any) -> tuple[Array, Any]:
         return layer.forward(x, training=self.training, rng=self.key)
 
-    def _twin(self) -> Layer:
+    def fresh_twin(self) -> Layer:
         """The copy that the numeric derivatives run on."""
         return self.layer.astype("complex128" if self.engine == "complex" else "float64")
 
@@ -133,7 +135,7 @@ class _LayerCheck:
         values, found = self.values(), []
         directions = {name: self._signs(a) for name, a in values.items()}
         for self.engine in ("complex", "five-point"):
-            self.twin = self._twin()
+            self.twin = self.fresh_twin()
             numeric = [Numeric(self.loss, values, n, self.engine, step=1e-6) for n in values]
             found.append([d.along(directions[d.name]) for d in numeric])
         step, difference = np.array(found)
@@ -185,6 +187,7 @@ class _LayerCheck:
         yield from self.contract()
         if self.engine == "complex":
             yield self.hessian(values)
+        yield from second_order_rows(self)
         yield from self.single_precision(values, grads)
 
     def contract(self) -> Iterator[Row]:

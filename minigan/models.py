@@ -31,7 +31,7 @@ from .layers import (
     Tanh,
     UpSampling2D,
 )
-from .layers.base import Shape
+from .layers.arguments import Shape
 from .random import Key
 from .sequential import Sequential
 

@@ -27,7 +27,7 @@ class Row:
     engine: str
     error: float
     tolerance: float
-    verdict: str  # "ok", "null" (declared zero, and zero), "FAIL"
+    verdict: str  # "ok", "null" (declared zero, and zero), "none" (not written), "FAIL"
     note: str = ""
 
     @property

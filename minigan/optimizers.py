@@ -14,7 +14,7 @@ import numpy as np
 from . import registry
 from .flat import FlatDict
 from .kernels import ops
-from .layers.base import one_of
+from .layers.arguments import one_of
 from .spelling import Spelling
 
 Array = Any

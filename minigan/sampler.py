@@ -9,7 +9,7 @@ import numpy as np
 from . import random
 from .backend import to_numpy
 from .backend import xp as array_module
-from .layers.base import one_of, positive
+from .layers.arguments import one_of, positive
 from .random import Key
 from .sequential import Sequential, is_labels
 from .spelling import Spelling

@@ -1,7 +1,8 @@
 """Sequential: layers one after the other, and the tables that describe networks.
 
 A Sequential is a layer.  Forward is the composition of its layers; backward is the chain rule, from
-the last layer to the first.
+the last layer to the first.  So are their derivatives: tangents go up through the layers, and the
+derivative of backward comes down through them.
 """
 
 from __future__ import annotations
@@ -16,22 +17,17 @@ from . import random
 from .backend import home
 from .flat import FlatDict
 from .layers.activations import Activation, Elementwise, Sigmoid
-from .layers.base import (
-    Array,
-    Cache,
-    Layer,
-    from_config,
-    register,
-    show_shape,
-)
+from .layers.arguments import Array, show_shape
+from .layers.base import Cache, Layer, from_config, register
 from .layers.container import Container
 from .layers.dense import Dense
 from .layers.dropout import Dropout
 from .layers.embedding import Embedding
 from .layers.linear import Linear
 from .layers.merge import Parallel
-from .layers.norm import BatchNorm
+from .layers.norm import Normalization
 from .layers.shape import Renaming
+from .layers.spectral import SpectralNorm
 from .layers.stage import group
 from .random import Key
 
@@ -85,6 +81,10 @@ class Sequential(Container):
         self.check_built()
         return self.layers[0].check_input(x) if self.layers else super().check_input(x)
 
+    def check_tangent(self, tx, batch):
+        check = self.layers[0].check_tangent if self.layers else super().check_tangent
+        return check(tx, batch)
+
     def compute(self, x, training, rng, keep):
         key = random.as_key(rng, "dropout")
         saved, states = [], []
@@ -95,12 +95,42 @@ class Sequential(Container):
         return x, Cache(saved if keep else None, states)
 
     def pullback(self, dy, saved, to_input, to_params):
+        def step(i: int, dy: Array, down: bool) -> tuple[Any, dict[str, Array]]:
+            return self._stages[i][1].pullback(dy, saved[i], down, to_params)
+
+        return self._chain(step, dy, to_input, to_params)
+
+    def pushforward(self, tx, saved):
+        moved = []
+        for (_, stage), own in zip(self._stages, saved, strict=True):
+            tx, kept = stage.pushforward(tx, own)
+            moved.append(kept)
+        return tx, moved
+
+    def pullback_kept(self, dy, saved):
+        kept = []
+        for (_, stage), own in zip(reversed(self._stages), reversed(saved), strict=True):
+            dy, one = stage.pullback_kept(dy, own)
+            kept.append(one)
+        return dy, kept[::-1]
+
+    def pullback_tangent(self, ddy, saved, moved, kept, to_input, to_params):
+        def step(i: int, ddy: Array, down: bool) -> tuple[Any, dict[str, Array]]:
+            stage = self._stages[i][1]
+            return stage.pullback_tangent(ddy, saved[i], moved[i], kept[i], down, to_params)
+
+        return self._chain(step, ddy, to_input, to_params)
+
+    def _chain(
+        self, step: Any, dy: Array, to_input: bool, to_params: bool
+    ) -> tuple[Any, dict[str, Array]]:
+        """step(i, dy, down) -> (dx, gradients) from the last stage to the lowest that matters."""
         grads = FlatDict.laid_out_as(self.params) if to_params else {}
         missing = set(self.params) if to_params else set()
         lowest = 0 if to_input else self._first_with_params()
         for i in range(len(self._stages) - 1, lowest - 1, -1):
-            name, stage = self._stages[i]
-            dy, found = stage.pullback(dy, saved[i], to_input or i > lowest, to_params)
+            name = self._stages[i][0]
+            dy, found = step(i, dy, to_input or i > lowest)
             for key, g in found.items():
                 if to_params:
                     grads[f"{name}.{key}"] = g
@@ -121,18 +151,19 @@ class Sequential(Container):
                 stage.commit(Cache(None, state))
 
     def null_gradients(self):
-        """Those of the layers, and the shifts before a BatchNorm, which subtracts them again.
+        """Those of the layers, and the shifts of channels before a layer that subtracts their mean.
 
         A shift of each channel stays one through Dense layers without an activation.
         """
         null = super().null_gradients()
         children = self.children()
         for i, (_, after) in enumerate(children):
-            if not isinstance(after, BatchNorm):
+            subtracts = isinstance(after, Normalization) and after.gamma_outside and after.centred
+            if not subtracts:
                 continue
             for name, layer in reversed(children[:i]):
-                plain = isinstance(layer, Linear) and layer.owns_output
-                if plain or isinstance(layer, BatchNorm):
+                plain = isinstance(layer, (Linear, SpectralNorm)) and layer.owns_output
+                if plain or isinstance(layer, Normalization):
                     null |= {f"{name}.bias", f"{name}.beta"} & set(self.params)
                 if not (plain and isinstance(layer, Dense)):
                     break
@@ -187,7 +218,7 @@ class Sequential(Container):
         layer = self.layers[last]
         if isinstance(layer, Sequential):
             replaced: Layer = layer.logits()
-        elif isinstance(layer, Linear) and layer.activation == "sigmoid":
+        elif isinstance(layer, (Linear, SpectralNorm)) and layer.activation == "sigmoid":
             replaced = layer.with_activation(None)
         elif isinstance(layer, Sigmoid) or getattr(layer, "activation", None) == "sigmoid":
             replaced = Activation("linear")

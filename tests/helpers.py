@@ -124,12 +124,28 @@ CASES = {
     "batch_normalization": case(lambda: mg.BatchNorm(), (4, 3, 2)),
     "batch_normalization vectors": case(lambda: mg.BatchNorm(unbiased=True), (3,)),
     "batch_normalization one channel": case(lambda: mg.BatchNorm(), (5, 1)),
+    "layer_norm": case(lambda: mg.LayerNorm(), (4, 3, 2)),
+    "layer_norm sample": case(lambda: mg.LayerNorm(over="sample"), (4, 3, 2)),
+    "instance_norm": case(lambda: mg.InstanceNorm(), (4, 3, 2)),
+    "pixel_norm": case(lambda: mg.PixelNorm(), (4, 3)),
+    "spectral_norm": case(lambda: mg.SpectralNorm(mg.Dense(4)), (5,)),
+    "spectral_norm conv2d_transpose": case(
+        lambda: mg.SpectralNorm(mg.Conv2DTranspose(3, 4, strides=2, padding="same")), (3, 2, 5)
+    ),
+    "conv2d groups": case(conv(mg.Conv2D, 4, 3, padding="same", groups=2), (5, 4, 6)),
+    "conv2d_transpose groups": case(
+        conv(mg.Conv2DTranspose, 6, 4, strides=2, padding="same", groups=3), (3, 2, 3)
+    ),
+    "resampling2d up": case(lambda: mg.Resampling2D(2), (3, 4, 2)),
+    "resampling2d down": case(lambda: mg.Resampling2D((0.5, 0.7)), (6, 5, 2)),
     "dropout": case(lambda: mg.Dropout(0.4), (4, 3)),
     "flatten": case(lambda: mg.Flatten(), (3, 2, 2)),
     "reshape": case(lambda: mg.Reshape((4, -1)), (2, 6)),
     "leaky_re_lu": case(lambda: mg.LeakyReLU(0.2), (4, 3)),
     "re_lu": case(lambda: mg.ReLU(), (4, 3)),
     "tanh": case(lambda: mg.Tanh(), (4, 3)),
+    "si_lu": case(lambda: mg.SiLU(), (4, 3)),
+    "dense silu": case(lambda: mg.Dense(4, activation="silu"), (5,)),
     "sigmoid": case(lambda: mg.Sigmoid(), (4, 3)),
     "softmax": case(lambda: mg.Softmax(), (4, 3)),
     "activation": case(lambda: mg.Activation("tanh"), (4,)),

@@ -7,6 +7,7 @@ of float32 and the dependence on timing out.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -58,43 +59,89 @@ def batch_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, _sums(squares, rows) / len(rows)
 
 
+def sums(a: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """The sum over these axes, not the first, which stay as axes of length 1."""
+    shape = tuple(1 if i in axes else n for i, n in enumerate(a.shape))
+    out = np.empty(shape, a.dtype)
+    each(lambda a, out: a.sum(axis=axes, keepdims=True, out=out), a, out)
+    return out
+
+
+def _with_factors(
+    block: Callable[..., None], arrays: tuple[np.ndarray, ...], factors: tuple[Any, ...]
+) -> None:
+    """block(*blocks of the arrays, *factors).
+
+    A factor is a number, a vector along the last axis, or an array of as many axes as the arrays,
+    which is cut into blocks as they are.
+    """
+    axes, n = arrays[0].ndim, len(arrays)
+    cut = [axes > 1 and np.ndim(f) == axes for f in factors]
+    if not any(cut):
+        each(lambda *blocks: block(*blocks, *factors), *matrices(*arrays))
+        return
+
+    def with_blocks(*blocks: np.ndarray) -> None:
+        own = iter(blocks[n:])
+        block(*blocks[:n], *(next(own) if c else f for f, c in zip(factors, cut, strict=True)))
+
+    each(with_blocks, *arrays, *(f for f, c in zip(factors, cut, strict=True) if c))
+
+
 def normalise(x: np.ndarray, mean: np.ndarray, inverse_deviation: np.ndarray) -> np.ndarray:
-    """(x - mean) * inverse_deviation along the last axis."""
+    """(x - mean) * inverse_deviation."""
     out = pool.empty(x.shape, x.dtype)
 
-    def block(x: np.ndarray, out: np.ndarray) -> None:
+    def block(x: np.ndarray, out: np.ndarray, mean: Any, inverse_deviation: Any) -> None:
         np.subtract(x, mean, out=out)
         out *= inverse_deviation
 
-    each(block, *matrices(x, out))
+    _with_factors(block, (x, out), (mean, inverse_deviation))
     return out
 
 
 def scale_shift(
     x: np.ndarray, scale: np.ndarray, shift: np.ndarray, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """x * scale + shift along the last axis, into `out` if it is given (which may be x)."""
+    """x * scale + shift, into `out` if it is given (which may be x)."""
     out = pool.empty(x.shape, x.dtype) if out is None else out
 
-    def block(x: np.ndarray, out: np.ndarray) -> None:
+    def block(x: np.ndarray, out: np.ndarray, scale: Any, shift: Any) -> None:
         np.multiply(x, scale, out=out)
         out += shift
 
-    each(block, *matrices(x, out))
+    _with_factors(block, (x, out), (scale, shift))
     return out
 
 
-def batch_norm_dx(
-    dy: np.ndarray, xhat: np.ndarray, scale: np.ndarray, mean_dy: np.ndarray, mean_dyx: np.ndarray
+def normalise_dx(
+    g: np.ndarray, xhat: np.ndarray, scale: np.ndarray, mean_g: np.ndarray, mean_gx: np.ndarray
 ) -> np.ndarray:
-    """scale * (dy - mean(dy) - xhat * mean(dy*xhat))."""
-    out = pool.empty(dy.shape, dy.dtype)
+    """scale * (g - mean(g) - xhat * mean(g*xhat))."""
+    out = pool.empty(g.shape, g.dtype)
 
-    def block(dy: np.ndarray, xhat: np.ndarray, out: np.ndarray) -> None:
-        np.multiply(xhat, mean_dyx, out=out)
-        np.subtract(dy, out, out=out)
-        out -= mean_dy
+    def block(
+        g: np.ndarray, xhat: np.ndarray, out: np.ndarray, scale: Any, mean_g: Any, mean_gx: Any
+    ) -> None:
+        np.multiply(xhat, mean_gx, out=out)
+        np.subtract(g, out, out=out)
+        out -= mean_g
         out *= scale
 
-    each(block, *matrices(dy, xhat, out))
+    _with_factors(block, (g, xhat, out), (scale, mean_g, mean_gx))
     return out
+
+
+def subtract_scaled(
+    a: np.ndarray, b: np.ndarray, scale_b: np.ndarray, c: np.ndarray, scale_c: np.ndarray
+) -> np.ndarray:
+    """a -= b * scale_b + c * scale_c, in place."""
+
+    def block(a: np.ndarray, b: np.ndarray, c: np.ndarray, scale_b: Any, scale_c: Any) -> None:
+        product = b * scale_b
+        a -= product
+        np.multiply(c, scale_c, out=product)
+        a -= product
+
+    _with_factors(block, (a, b, c), (scale_b, scale_c))
+    return a

@@ -12,6 +12,7 @@ from .windows import window_view
 
 average_pool2d = reference.average_pool2d
 average_pool2d_adjoint = reference.average_pool2d_adjoint
+resample2d = reference.resample2d
 
 
 def _tiles(geo: Geometry) -> bool:
@@ -63,6 +64,23 @@ def max_pool2d_adjoint(dy: np.ndarray, winner: np.ndarray, geo: Geometry) -> np.
 
     threads.run(share, len(dy), dx.size * ELEMENT)
     return dx
+
+
+def max_pool2d_tangent(tx: np.ndarray, winner: np.ndarray, geo: Geometry) -> np.ndarray:
+    """tx at the pixels that won: (N, H, W, C) -> (N, OH, OW, C)."""
+    if not _tiles(geo):
+        return reference.max_pool2d_tangent(tx, winner, geo)
+    cols = geo.cols
+    ty = pool.empty(winner.shape, tx.dtype)
+
+    def share(first: int, last: int) -> None:
+        for n in range(first, last):
+            for t in range(geo.rows.kernel * cols.kernel):
+                _, down, right = reference.tap(geo, t // cols.kernel, t % cols.kernel)
+                np.copyto(ty[n], tx[n, down, right], where=winner[n] == t)
+
+    threads.run(share, len(tx), tx.size * ELEMENT)
+    return ty
 
 
 def upsample2d(x: np.ndarray, factor: tuple[int, int]) -> np.ndarray:

@@ -1,7 +1,14 @@
 """Activations: y = f(x), element by element (Softmax: along the last axis).
 
-Backward:  dL/dx = dL/dy * f'(x).  Each derivative below is a function of the output alone, so the
-output is all that is saved, and a model may compute f in place.
+Backward:  dL/dx = dL/dy * f'(x).  Each derivative below but SiLU's is a function of the output
+alone, so the output is all that is saved, and a model may compute f in place.
+
+Second order.  The Jacobian is symmetric, so a tangent passes as a gradient does: ty = tx * f'(x).
+Backward, dx = dy * h(a) with h(a) = f'(x) as a function of what was saved, moves by
+
+    ddx = ddy * h(a) + dy * h'(a) * ta
+
+where a is the output and ta = ty, or a is the input and ta = tx.  h' = 0 for the two straight ones.
 """
 
 from __future__ import annotations
@@ -12,33 +19,61 @@ import numpy as np
 
 from .. import registry
 from ..kernels import ops
-from .base import Array, Cache, Layer, register
+from .arguments import Array
+from .base import Cache, Layer, register
 
 
 class Elementwise(Layer):
-    """Base of the activations: subclasses write f and f' times a gradient."""
+    """Base of the activations: subclasses write f, f' times a gradient, and how that moves."""
+
+    reads: str = "output"  # what derivative reads: the "output" y, or the "input" x
+    curved: bool = True  # whether f' moves with x
 
     def apply(self, x: Array, out: Array | None = None) -> Array:
         """f(x), into `out` if it is given (which may be x itself)."""
         raise TypeError(f"{type(self).__name__} does not define apply()")
 
-    def derivative(self, dy: Array, y: Array, out: Array | None = None) -> Array:
-        """dy * f'(x) from y = f(x), into `out` if it is given (which may be dy itself)."""
+    def derivative(self, dy: Array, a: Array) -> Array:
+        """dy * f'(x), from a = f(x), or from a = x if that is what it `reads`."""
         raise TypeError(f"{type(self).__name__} does not define derivative()")
+
+    def derivative_tangent(self, dy: Array, ddy: Array, a: Array, ta: Array) -> Array:
+        """The derivative of derivative(dy, a) along (ddy, ta)."""
+        raise TypeError(f"{type(self).__name__} does not define derivative_tangent()")
 
     def setup(self, input_shape, key):
         return input_shape
 
     def compute(self, x, training, rng, keep):
         y = self.apply(x)
-        return y, Cache(y if keep else None)
+        return y, Cache(self.read(x, y) if keep else None)
 
     def pullback(self, dy, saved, to_input, to_params):
         return (self.derivative(dy, saved) if to_input else None), {}
 
+    def pushforward(self, tx, saved):
+        ty = self.derivative(tx, saved)
+        return ty, self.read(tx, ty)
+
+    def pullback_tangent(self, ddy, saved, moved, kept, to_input, to_params):
+        return (self.derivative_tangent(kept, ddy, saved, moved) if to_input else None), {}
+
+    def read(self, x: Array, y: Array) -> Array:
+        """Of an input and an output, or of their tangents, the one that derivative reads."""
+        return y if self.reads == "output" else x
+
+
+class Straight(Elementwise):
+    """Base of those whose slope does not move with x (kinks apart): h' = 0."""
+
+    curved = False
+
+    def derivative_tangent(self, dy, ddy, a, ta):
+        return self.derivative(ddy, a)
+
 
 @register
-class LeakyReLU(Elementwise):
+class LeakyReLU(Straight):
     """y = x where x > 0, else negative_slope * x.  Maas et al. (2013).
 
     dx = dy where y > 0, else negative_slope * dy: y has the sign of x.  At the kink, x = 0, the
@@ -58,79 +93,107 @@ class LeakyReLU(Elementwise):
     def apply(self, x, out=None):
         return ops(x).leaky_relu(x, self.negative_slope, out)
 
-    def derivative(self, dy, y, out=None):
-        return ops(dy).leaky_relu_backward(dy, y, self.negative_slope, out)
+    def derivative(self, dy, a):
+        return ops(dy).leaky_relu_backward(dy, a, self.negative_slope)
 
 
 @register
-class ReLU(Elementwise):
+class ReLU(Straight):
     """y = max(x, 0).  dx = dy where y > 0, else 0; at x = 0 the subgradient is 0."""
 
     def apply(self, x, out=None):
         return ops(x).leaky_relu(x, 0.0, out)
 
-    def derivative(self, dy, y, out=None):
-        return ops(dy).leaky_relu_backward(dy, y, 0.0, out)
+    def derivative(self, dy, a):
+        return ops(dy).leaky_relu_backward(dy, a, 0.0)
 
 
 @register
 class Tanh(Elementwise):
-    """y = tanh(x).  dx = dy * (1 - y^2)."""
+    """y = tanh(x).  dx = dy * (1 - y^2), ddx = ddy * (1 - y^2) - 2 * dy * y * ty."""
 
     def apply(self, x, out=None):
         return ops(x).tanh(x, out)
 
-    def derivative(self, dy, y, out=None):
-        return ops(dy).tanh_backward(dy, y, out)
+    def derivative(self, dy, a):
+        return ops(dy).tanh_backward(dy, a)
+
+    def derivative_tangent(self, dy, ddy, a, ta):
+        return ops(dy).tanh_tangent(dy, ddy, a, ta)
 
 
 @register
 class Sigmoid(Elementwise):
-    """y = 1/(1 + exp(-x)).  dx = dy * y * (1 - y)."""
+    """y = 1/(1 + exp(-x)).  dx = dy * y * (1 - y), ddx = ddy * y (1 - y) + dy * (1 - 2 y) ty."""
 
     def apply(self, x, out=None):
         return ops(x).sigmoid(x, out)
 
-    def derivative(self, dy, y, out=None):
-        return ops(dy).sigmoid_backward(dy, y, out)
+    def derivative(self, dy, a):
+        return ops(dy).sigmoid_backward(dy, a)
+
+    def derivative_tangent(self, dy, ddy, a, ta):
+        return ops(dy).sigmoid_tangent(dy, ddy, a, ta)
+
+
+@register
+class SiLU(Elementwise):
+    """y = x * s, s = sigmoid(x).  Elfwing et al. (2017), Ramachandran et al. (2017, "Swish").
+
+    dx = dy * f', f' = s + x s', s' = s (1 - s); and ddx = ddy * f' + dy * f'' * tx with
+    f'' = s' * (2 + x (1 - 2 s)).  Not a function of y, which falls and then rises: x is saved.
+    """
+
+    reads = "input"
+
+    def apply(self, x, out=None):
+        return ops(x).silu(x)  # x is needed again
+
+    def derivative(self, dy, a):
+        return ops(dy).silu_backward(dy, a)
+
+    def derivative_tangent(self, dy, ddy, a, ta):
+        return ops(dy).silu_tangent(dy, ddy, a, ta)
 
 
 @register
 class Softmax(Elementwise):
     """y_i = exp(x_i) / sum_j exp(x_j) along the last axis.
 
-    dy_i/dx_j = y_i * (delta_ij - y_j), so dx_j = y_j * (dy_j - sum_i dy_i * y_i).
+    dy_i/dx_j = y_i * (delta_ij - y_j), so dx_j = y_j * (dy_j - sum_i dy_i * y_i), and
+    ddx_j = ty_j * (dy_j - sum_i dy_i y_i) + y_j * (ddy_j - sum_i (ddy_i y_i + dy_i ty_i)).
     """
 
     def apply(self, x, out=None):
         highest = x.real.max(axis=-1, keepdims=True)
         e = np.exp(x - highest)
         y = e / e.sum(axis=-1, keepdims=True)
-        return y if out is None else _copy(y, out)
+        if out is None:
+            return y
+        out[...] = y
+        return out
 
-    def derivative(self, dy, y, out=None):
-        dx = y * (dy - (dy * y).sum(axis=-1, keepdims=True))
-        return dx if out is None else _copy(dx, out)
+    def derivative(self, dy, a):
+        return a * (dy - (dy * a).sum(axis=-1, keepdims=True))
+
+    def derivative_tangent(self, dy, ddy, a, ta):
+        moved = (ddy * a + dy * ta).sum(axis=-1, keepdims=True)
+        return ta * (dy - (dy * a).sum(axis=-1, keepdims=True)) + a * (ddy - moved)
 
 
-def _copy(value: Array, out: Array) -> Array:
-    out[...] = value
-    return out
-
-
-class Identity(Elementwise):
+class Identity(Straight):
     """y = x: the activation of a layer that has none."""
 
     def apply(self, x, out=None):
         return x
 
-    def derivative(self, dy, y, out=None):
+    def derivative(self, dy, a):
         return dy
 
 
 @register
 class Activation(Elementwise):
-    """An activation by name: linear, relu, leaky_relu, tanh, sigmoid or softmax."""
+    """An activation by name: linear, relu, leaky_relu, tanh, sigmoid, silu or softmax."""
 
     arguments: ClassVar[tuple[str, ...]] = ("activation",)
 
@@ -138,12 +201,16 @@ class Activation(Elementwise):
         super().__init__()
         self.activation = activation
         self._function = get(activation)
+        self.reads, self.curved = self._function.reads, self._function.curved
 
     def apply(self, x, out=None):
         return self._function.apply(x, out)
 
-    def derivative(self, dy, y, out=None):
-        return self._function.derivative(dy, y, out)
+    def derivative(self, dy, a):
+        return self._function.derivative(dy, a)
+
+    def derivative_tangent(self, dy, ddy, a, ta):
+        return self._function.derivative_tangent(dy, ddy, a, ta)
 
 
 NAMES: dict[str, type[Elementwise]] = {
@@ -152,6 +219,7 @@ NAMES: dict[str, type[Elementwise]] = {
     "leaky_relu": LeakyReLU,
     "tanh": Tanh,
     "sigmoid": Sigmoid,
+    "silu": SiLU,
     "softmax": Softmax,
 }
 

@@ -9,6 +9,15 @@ returned by forward and given back to backward, so no call can read another call
 Subclasses write three methods: `setup` (shapes and parameters), `compute` (forward) and `pullback`
 (backward); `commit` if they have running state; and list their constructor's `arguments`.  The base
 class checks what goes in.
+
+Second order.  Let the input move along tx, and dy along ddy.  Forward and backward then move along
+
+    ty          = layer.tangent(tx, cache)                     d forward(x + h tx)/dh
+    ddx, dgrads = layer.backward_tangent(dy, ddy, tx, cache)   d backward(x + h tx, dy + h ddy)/dh
+
+both at h = 0: the product rule, applied once to each pass (Pearlmutter, 1994).  For this a subclass
+writes `pushforward` and `pullback_tangent`.  A gradient penalty needs nothing else: see
+minigan/penalties.py.
 """
 
 from __future__ import annotations
@@ -20,15 +29,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from .. import initializers, random
-from ..backend import DTYPES, check_dtype
+from ..backend import check_dtype
 from ..random import Key
 from ..spelling import Spelling, did_you_mean
+from .arguments import Array, Shape, as_shape, check_array
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-Array = Any
-Shape = tuple[int, ...]
 
 WRT = ("both", "input", "params")
 
@@ -40,6 +47,13 @@ class Cache(NamedTuple):
     state: Any = None
     batch: int | None = None  # samples in y
     layer: Any = None  # whose forward pass it was
+
+
+class First(NamedTuple):
+    """What `input_gradient` leaves of a first backward pass, for `backward_tangent`."""
+
+    kept: Any
+    cache: Cache
 
 
 class Layer(metaclass=Spelling):
@@ -71,6 +85,27 @@ class Layer(metaclass=Spelling):
     ) -> tuple[Any, dict[str, Array]]:
         """The backward pass: (dx or None, gradients or {}), computing only what is asked for."""
         raise TypeError(f"{type(self).__name__} does not define pullback()")
+
+    def pushforward(self, tx: Any, saved: Any) -> tuple[Array, Any]:
+        """(ty, what pullback_tangent needs of this pass): ty = J tx, J the Jacobian of compute."""
+        raise TypeError(
+            f"{type(self).__name__} does not define pushforward() and pullback_tangent(), the "
+            "derivatives of its two passes that gradient penalties need"
+        )
+
+    def pullback_kept(self, dy: Array, saved: Any) -> tuple[Any, Any]:
+        """(dx, what pullback_tangent needs of this pass): pullback to the input."""
+        return self.pullback(dy, saved, True, False)[0], dy
+
+    def pullback_tangent(
+        self, ddy: Array, saved: Any, moved: Any, kept: Any, to_input: bool, to_params: bool
+    ) -> tuple[Any, dict[str, Array]]:
+        """The derivative of pullback's (dx, gradients) as x moves along tx and dy along ddy.
+
+        moved and kept are what pushforward and pullback_kept returned with ty and dx: of most
+        layers tx and dy themselves.
+        """
+        raise TypeError(f"{type(self).__name__} does not define pullback_tangent()")
 
     def commit(self, cache: Cache) -> None:
         """Move the running state to what this forward pass found."""
@@ -107,21 +142,49 @@ class Layer(metaclass=Spelling):
 
         wrt="input" gives (dx, None) and wrt="params" (None, gradients), and computes no more.
         """
-        if wrt not in WRT:
-            raise ValueError(f"wrt={wrt!r} should be one of {', '.join(map(repr, WRT))}")
-        if not isinstance(cache, Cache) or cache.saved is None:
-            raise ValueError(
-                f"{self.name}: backward needs the cache that forward returned; this one holds "
-                "nothing (was forward called with keep=False?)"
-            )
-        if cache.layer is not self:
-            raise ValueError(
-                f"{self.name}: this cache is of a forward pass of {cache.layer.name}, or of a copy "
-                "of this layer; give backward the cache of its own forward"
-            )
+        self._check_pass("backward", cache, wrt)
         self.check_gradient(dy, cache.batch)
         dx, grads = self.pullback(dy, cache.saved, wrt != "params", wrt != "input")
         return (None if wrt == "params" else dx), (None if wrt == "input" else grads)
+
+    def tangent(self, tx: Any, cache: Cache) -> Array:
+        """ty = J tx: the derivative of forward as its input moves along tx. Pure.
+
+        tx: of the input's shape and dtype (None where the input is labels).
+        """
+        self._check_pass("tangent", cache)
+        return self.pushforward(self.check_tangent(tx, cache.batch), cache.saved)[0]
+
+    def input_gradient(self, dy: Array, cache: Cache) -> tuple[Any, First]:
+        """(dx, first): backward to the input, and what backward_tangent can use again. Pure."""
+        self._check_pass("input_gradient", cache)
+        self.check_gradient(dy, cache.batch)
+        dx, kept = self.pullback_kept(dy, cache.saved)
+        return dx, First(kept, cache)
+
+    def backward_tangent(
+        self, dy: Array | First, ddy: Array, tx: Any, cache: Cache, wrt: str = "both"
+    ) -> tuple[Any, Any]:
+        """(ddx, dgradients): the derivative of backward's result as x moves along tx, dy along ddy.
+
+        dy: an array, or `first` from dx, first = input_gradient(dy, cache), which spares that pass.
+        ddy: of dy's shape; since backward is linear in dy, its part of the result is backward(ddy).
+        wrt: as for backward.  Pure.
+        """
+        self._check_pass("backward_tangent", cache, wrt)
+        tx = self.check_tangent(tx, cache.batch)
+        self.check_gradient(ddy, cache.batch, "ddy")
+        first = dy if isinstance(dy, First) else self.input_gradient(dy, cache)[1]
+        if first.cache is not cache:
+            raise ValueError(
+                f"{self.name}: this first backward pass was made with another cache than the one "
+                "given here; they must belong together"
+            )
+        moved = self.pushforward(tx, cache.saved)[1]
+        ddx, dgrads = self.pullback_tangent(
+            ddy, cache.saved, moved, first.kept, wrt != "params", wrt != "input"
+        )
+        return (None if wrt == "params" else ddx), (None if wrt == "input" else dgrads)
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as JSON."""
@@ -179,19 +242,55 @@ class Layer(metaclass=Spelling):
                 f"{self.name}: not built yet; call build(input_shape) with the shape of one sample"
             )
 
-    def check_gradient(self, dy: Any, batch: int | None) -> None:
+    def check_gradient(self, dy: Any, batch: int | None, what: str = "dy") -> None:
         """ValueError or TypeError when dy cannot be the gradient of the output of this forward."""
         output = (batch, *self.output_shape)
         if getattr(dy, "shape", None) != output:
             raise ValueError(
-                f"{self.name}: dy has shape {getattr(dy, 'shape', None)}, but the output of this "
-                f"cache's forward was {output}; dy is the gradient of that output"
+                f"{self.name}: {what} has shape {getattr(dy, 'shape', None)}, but the output of "
+                f"this cache's forward was {output}; {what} is the gradient of that output"
             )
         if dy.dtype != self.dtype:
             raise TypeError(
-                f"{self.name}: dy is {dy.dtype}, the layer {self.dtype}; "
+                f"{self.name}: {what} is {dy.dtype}, the layer {self.dtype}; "
                 f"convert it with .astype({self.dtype.name!r})"
             )
+
+    def check_tangent(self, tx: Any, batch: int | None) -> Any:
+        """tx, after its shape and dtype have been found to be those of forward's input."""
+        tx = check_array(self.name, tx, self.input_shape, self.dtype)
+        if len(tx) != batch:
+            raise ValueError(
+                f"{self.name}: tx has {len(tx)} samples, but this cache's forward had {batch}; "
+                "tx is a direction of its input"
+            )
+        return tx
+
+    def _check_pass(self, what: str, cache: Any, wrt: str = "both") -> None:
+        """ValueError when the cache is not that of a forward pass of this layer, or wrt is odd."""
+        if wrt not in WRT:
+            raise ValueError(f"wrt={wrt!r} should be one of {', '.join(map(repr, WRT))}")
+        if not isinstance(cache, Cache) or cache.saved is None:
+            raise ValueError(
+                f"{self.name}: {what} needs the cache that forward returned; this one holds "
+                "nothing (was forward called with keep=False?)"
+            )
+        if cache.layer is not self:
+            raise ValueError(
+                f"{self.name}: this cache is of a forward pass of {cache.layer.name}, or of a copy "
+                f"of this layer; give {what} the cache of its own forward"
+            )
+
+
+class Fixed(Layer):
+    """Base of layers whose backward reads nothing that moves with the input.
+
+    y = A x and dx = A^T dy with a fixed A: the derivative of forward along tx is A tx, and that of
+    backward along ddy is A^T ddy, which is backward again.
+    """
+
+    def pullback_tangent(self, ddy, saved, moved, kept, to_input, to_params):
+        return self.pullback(ddy, saved, to_input, to_params)
 
 
 _registry: dict[str, type[Layer]] = {}
@@ -242,84 +341,10 @@ def cast(array: Array, dtype: np.dtype) -> Array:
     return array.astype(dtype)
 
 
-def as_shape(shape: Any) -> Any:
-    """A shape without the batch axis; a number means one axis, and a tuple of shapes stays one."""
-    if isinstance(shape, (int, np.integer)):
-        shape = (shape,)
-    if any(isinstance(side, (tuple, list)) for side in shape):
-        return tuple(as_shape(s) for s in shape)
-    if any(not isinstance(side, (int, np.integer)) or side < 1 for side in shape):
-        raise ValueError(
-            f"input_shape {tuple(shape)} should be whole numbers, one for each axis of a sample "
-            "(without the batch axis)"
-        )
-    return tuple(int(side) for side in shape)
-
-
-def show_shape(shape: Any) -> str:
-    """A shape with its batch axis, as error messages and tables show it: (None, 28, 28, 1)."""
-    if shape and isinstance(shape[0], tuple):
-        return ", ".join(show_shape(s) for s in shape)
-    return f"({', '.join(['None', *map(str, shape)])}{'' if shape else ','})"
-
-
-def check_array(name: str, x: Any, shape: Shape, dtype: np.dtype) -> Any:
-    """x if it has this shape behind its batch axis, and this dtype."""
-    if not hasattr(x, "dtype") or not hasattr(x, "shape"):
-        raise TypeError(f"{name}: the input is a {type(x).__name__}; give an array (np.asarray)")
-    if x.ndim < 1 or x.shape[1:] != shape:
-        raise ValueError(
-            f"{name}: expected an input of shape {show_shape(shape)}, got {x.shape}"
-            + _shape_advice(x.shape, shape)
-        )
-    if len(x) == 0:
-        raise ValueError(f"{name}: the batch is empty (shape {x.shape})")
-    if x.dtype != dtype:
-        if dtype.kind == "c" and x.dtype.kind == "f":
-            return x.astype(dtype)
-        other = f", or build(..., dtype={x.dtype.name!r})" if x.dtype.name in DTYPES else ""
-        raise TypeError(
-            f"{name}: the input is {x.dtype}, the layer {dtype}; convert it with "
-            f"x.astype({dtype.name!r}){other}"
-        )
-    return x
-
-
-def _shape_advice(got: Shape, shape: Shape) -> str:
-    if got == shape:
-        return "; the batch axis is missing: x[None] is a batch of one"
-    if len(got) == 4 and len(shape) == 3 and (got[2], got[3], got[1]) == shape:
-        return "; channels come last here: x.transpose(0, 2, 3, 1)"
-    return "; build the layer for another shape, or reshape the input"
-
-
-def pair(value: Any, what: str, where: str) -> tuple[int, int]:
-    """(v, v) from a whole number, or the pair itself; ValueError unless both are 1 or more."""
-    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(values) != 2 or any(not isinstance(v, (int, np.integer)) or v < 1 for v in values):
-        raise ValueError(f"{where}: {what}={value!r} should be a whole number of 1 or more, or two")
-    return int(values[0]), int(values[1])
-
-
-def positive(value: Any, what: str, where: str) -> int:
-    """The value if it is a whole number of 1 or more."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{where}: {what}={value!r} should be a whole number of 1 or more")
-    return int(value)
-
-
-def one_of(value: Any, known: tuple[str, ...], what: str, where: str) -> str:
-    """The value if it is one of the known names."""
-    if value not in known:
-        raise ValueError(
-            f"{where}: {what}={value!r} is unknown; choose one of {', '.join(map(repr, known))}"
-        )
-    return value
-
-
 def snake_case(name: str) -> str:
     """Conv2DTranspose -> conv2d_transpose, BatchNorm -> batch_normalization (Keras's names)."""
     special = {"BatchNorm": "batch_normalization", "ReLU": "re_lu", "LeakyReLU": "leaky_re_lu"}
+    special |= {"SiLU": "si_lu"}
     if name in special:
         return special[name]
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)

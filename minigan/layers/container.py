@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..backend import check_dtype
 from ..flat import FlatDict, Views
-from .base import Array, Layer, to_config
+from .arguments import Array
+from .base import Layer, to_config
 
 if TYPE_CHECKING:
     from typing_extensions import Self

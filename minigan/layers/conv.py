@@ -12,15 +12,21 @@ passes walk over the same pairs and differ in which of the three arrays is the s
 
 so Conv2DTranspose is the adjoint of Conv2D and adds no mathematics of its own.  The kernel of both
 is stored (KH, KW, channels of the big side, channels of the small side).
+
+groups=g cuts the channels of both sides into g equal parts and convolves each part on its own: a
+block-diagonal kernel, of which only the blocks are stored, (KH, KW, big channels / g, small
+channels).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from ..backend import home
 from ..kernels import ops
 from ..kernels.geometry import Axis, Geometry, axis, transposed_axis
-from .base import Shape, one_of, pair, positive, register, show_shape
+from .arguments import Shape, one_of, pair, positive, show_shape
+from .base import register
 from .linear import Linear
 
 
@@ -36,6 +42,7 @@ class Convolution(Linear):
         "activation",
         "kernel_initializer",
         "bias_initializer",
+        "groups",
     )
     axes = 2  # spatial axes
     transposed = False  # the output is the big side of the geometry
@@ -51,9 +58,11 @@ class Convolution(Linear):
         activation: str | None = None,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        groups: int = 1,
     ) -> None:
         super().__init__(use_bias, activation, kernel_initializer, bias_initializer)
         name = type(self).__name__
+        self.groups = positive(groups, "groups", name)
         self.filters = positive(filters, "filters", name)
         self.kernel_size = self._sides(kernel_size, "kernel_size")
         self.strides = self._sides(strides, "strides")
@@ -84,8 +93,13 @@ class Convolution(Linear):
             self.geometry = Geometry(self.axis(height, 0), self.axis(width, 1))
         except ValueError as error:
             raise ValueError(f"{self.name}: input {show_shape(input_shape)}: {error}") from None
-        sides = (self.filters, channels) if self.transposed else (channels, self.filters)
-        shape = (*self.kernel_size, *sides)
+        if channels % self.groups or self.filters % self.groups:
+            raise ValueError(
+                f"{self.name}: groups={self.groups} should divide the {channels} channels of the "
+                f"input and the {self.filters} filters"
+            )
+        big, small = (self.filters, channels) if self.transposed else (channels, self.filters)
+        shape = (*self.kernel_size, big // self.groups, small)
         self.create(shape[2 - self.axes :], self.filters, key)
         return self.output_of(self.geometry)
 
@@ -113,25 +127,45 @@ class Convolution(Linear):
 
     @property
     def kernel(self) -> Any:
-        """The kernel as (KH, KW, big channels, small channels)."""
+        """The kernel as (KH, KW, big channels of a group, small channels)."""
         kernel = self.params["kernel"]
         return kernel.reshape(*self.kernel_size, *kernel.shape[-2:])
+
+    # the three passes, group by group: big is (N, H, W, C), small (N, OH, OW, OC)
+
+    def gather(self, big: Any) -> Any:
+        """small = conv2d(big, kernel)."""
+        pairs = zip(self.cut(big), self.cut(self.kernel), strict=True)
+        return join([ops(x).conv2d(x, k, self.geometry) for x, k in pairs])
+
+    def scatter(self, small: Any) -> Any:
+        """big = conv2d_adjoint(small, kernel)."""
+        pairs = zip(self.cut(small), self.cut(self.kernel), strict=True)
+        return join([ops(y).conv2d_adjoint(y, k, self.geometry) for y, k in pairs])
+
+    def pair_up(self, big: Any, small: Any) -> Any:
+        """The kernel's gradient, conv2d_dkernel(big, small), in the kernel's own shape."""
+        pairs = zip(self.cut(big), self.cut(small), strict=True)
+        found = join([ops(y).conv2d_dkernel(x, y, self.geometry) for x, y in pairs])
+        return found.reshape(self.params["kernel"].shape)
+
+    def cut(self, a: Any) -> list[Any]:
+        """The groups of an array, along its last axis."""
+        width = a.shape[-1] // self.groups
+        return [a[..., i * width : (i + 1) * width] for i in range(self.groups)]
 
 
 class _Plain(Convolution):
     """Forward gathers: z = conv(x, K)."""
 
     def product(self, x):
-        z = ops(x).conv2d(self.image(x), self.kernel, self.geometry)
-        return self.like(z, self.output_shape)
+        return self.like(self.gather(self.image(x)), self.output_shape)
 
     def product_dx(self, dz):
-        dx = ops(dz).conv2d_adjoint(self.image(dz), self.kernel, self.geometry)
-        return self.like(dx, self.input_shape)
+        return self.like(self.scatter(self.image(dz)), self.input_shape)
 
     def product_dkernel(self, x, dz):
-        dkernel = ops(dz).conv2d_dkernel(self.image(x), self.image(dz), self.geometry)
-        return dkernel.reshape(self.params["kernel"].shape)
+        return self.pair_up(self.image(x), self.image(dz))
 
 
 class _Transposed(Convolution):
@@ -140,24 +174,26 @@ class _Transposed(Convolution):
     transposed = True
 
     def product(self, x):
-        z = ops(x).conv2d_adjoint(self.image(x), self.kernel, self.geometry)
-        return self.like(z, self.output_shape)
+        return self.like(self.scatter(self.image(x)), self.output_shape)
 
     def product_dx(self, dz):
-        dx = ops(dz).conv2d(self.image(dz), self.kernel, self.geometry)
-        return self.like(dx, self.input_shape)
+        return self.like(self.gather(self.image(dz)), self.input_shape)
 
     def product_dkernel(self, x, dz):
-        dkernel = ops(dz).conv2d_dkernel(self.image(dz), self.image(x), self.geometry)
-        return dkernel.reshape(self.params["kernel"].shape)
+        return self.pair_up(self.image(dz), self.image(x))
+
+
+def join(parts: list[Any]) -> Any:
+    """The groups side by side along the last axis."""
+    return parts[0] if len(parts) == 1 else home(parts[0]).concatenate(parts, axis=-1)
 
 
 @register
 class Conv2D(_Plain):
     """y = f(conv(x, kernel) + bias): (N, H, W, C) -> (N, OH, OW, filters).
 
-    kernel (KH, KW, C, filters).  padding="same": OH = ceil(H/stride), padded as TensorFlow pads;
-    "valid": OH = (H - KH)//stride + 1, and ValueError if the kernel does not fit.
+    kernel (KH, KW, C/groups, filters).  padding="same": OH = ceil(H/stride), padded as TensorFlow
+    pads; "valid": OH = (H - KH)//stride + 1, and ValueError if the kernel does not fit.
 
     Derivation (one axis; two axes are the same line twice).  z[n,o,d] = sum_{t,c} x[n, s*o+t-p, c]
     K[t,c,d].  Pixel i reaches z[o] through tap t exactly when s*o + t - p = i, so with dz = dL/dz
@@ -174,7 +210,7 @@ class Conv2D(_Plain):
 class Conv2DTranspose(_Transposed):
     """y = f(transposed conv(x, kernel) + bias): (N, H, W, C) -> (N, OH, OW, filters).
 
-    kernel (KH, KW, filters, C).  padding="same": OH = H*stride; "valid": H*stride +
+    kernel (KH, KW, filters/groups, C).  padding="same": OH = H*stride; "valid": H*stride +
     max(KH - stride, 0), as in Keras.
 
     Derivation (one axis).  It is the adjoint of the convolution of that geometry:
@@ -188,13 +224,16 @@ class Conv2DTranspose(_Transposed):
 
 @register
 class Conv1D(_Plain):
-    """Conv2D on signals (N, time, channels): the derivation's one axis. kernel (K, C, filters)."""
+    """Conv2D on signals (N, time, channels): the derivation's one axis.
+
+    kernel (K, C/groups, filters).
+    """
 
     axes = 1
 
 
 @register
 class Conv1DTranspose(_Transposed):
-    """Conv2DTranspose on signals (N, time, channels). kernel (K, filters, C)."""
+    """Conv2DTranspose on signals (N, time, channels). kernel (K, filters/groups, C)."""
 
     axes = 1

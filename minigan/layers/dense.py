@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..kernels import ops
-from .base import positive, register, show_shape
+from .arguments import positive, show_shape
+from .base import register
 from .linear import Linear
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from .. import random
 from ..backend import home
 from ..kernels import ops
-from .base import Cache, Layer, register
+from .base import Cache, Fixed, register
 
 
 @register
-class Dropout(Layer):
+class Dropout(Fixed):
     """In training, y = x * mask / (1 - rate), each mask element 1 with probability 1 - rate.
 
     Srivastava et al. (2014), in the inverted form: the mean of y is x, so inference is y = x.
     The mask is a function of forward's `rng`: the same key gives the same mask.
 
-    Derivation.  y is linear in x with the mask fixed: dx = dy * mask / (1 - rate).
+    Derivation.  y is linear in x with the mask fixed: dx = dy * mask / (1 - rate), and
+    tangents pass through the same mask.
     """
 
     arguments = ("rate",)
@@ -42,3 +43,7 @@ class Dropout(Layer):
         if not to_input or scaled is None:
             return (dy if to_input else None), {}
         return ops(dy).multiply(dy, scaled), {}
+
+    def pushforward(self, tx, saved):
+        (scaled,) = saved
+        return (tx if scaled is None else ops(tx).multiply(tx, scaled)), None

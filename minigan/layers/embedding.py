@@ -9,17 +9,19 @@ import numpy as np
 from ..backend import home
 from ..initializers import get
 from ..kernels import ops
-from .base import Cache, Layer, positive, register, show_shape
+from .arguments import positive, show_shape
+from .base import Cache, Fixed, register
 
 
 @register
-class Embedding(Layer):
+class Embedding(Fixed):
     """y = table[x] for whole numbers x from 0 to classes-1: (N, ...) -> (N, ..., units).
 
     Built with input_shape () for one label a sample.
 
     Derivation.  With the one-hot matrix E[n,k] = 1 if x[n] = k, y = E @ table, a product that is
     linear in the table: dtable = E^T @ dy.  Whole numbers have no gradient: dx is None.
+    They do not move either: tx is None, ty = 0, and backward moves along ddy to backward(ddy).
     """
 
     arguments = ("classes", "units", "embeddings_initializer")
@@ -64,3 +66,11 @@ class Embedding(Layer):
         one_hot = saved.reshape(-1, 1) == home(dy).arange(self.classes)  # (M, classes)
         rows = dy.reshape(-1, self.units)  # (M, units)
         return None, {"embeddings": ops(dy).matmul(one_hot.T.astype(dy.dtype), rows)}
+
+    def check_tangent(self, tx, batch):
+        if tx is not None:
+            raise ValueError(f"{self.name}: labels cannot move; their tangent is None")
+        return None
+
+    def pushforward(self, tx, saved):
+        return self.params["embeddings"][saved] * 0, None

@@ -6,6 +6,16 @@ Let z = A(K) x + b and y = f(z).  With dz = dy * f'(z), the chain rule gives
     dkernel = the adjoint of K -> A(K) x, applied to dz
     dbias   = sum of dz over all axes but the channels, since b is added at each of them
 
+Second order: along tx (the parameters stay), z moves by tz = A(K) tx, and dz, as the backward of
+the activation does, by ddz = f'(z) ddy + f''(z) tz dy.  A is linear in x and in K: the product
+rule gives
+
+    ddx      = A(K)^T ddz
+    ddkernel = the gradient of sum(ddz * A(K) x) + sum(dz * A(K) tx) with respect to K
+    ddbias   = sum of ddz
+
+with no kernel that the first order does not have.
+
 A layer says what A and its two adjoints are; the rest stands here, once.
 """
 
@@ -17,7 +27,8 @@ from typing import Any
 from .. import initializers
 from ..kernels import ops
 from . import activations
-from .base import Array, Cache, Layer, Shape
+from .arguments import Array, Shape
+from .base import Cache, Layer
 
 
 class Linear(Layer):
@@ -53,12 +64,13 @@ class Linear(Layer):
         z = self.product(x)
         if self.use_bias:
             z = ops(z).add_bias(z, self.params["bias"])
-        y = self._function.apply(z, out=z)
-        return y, Cache((x, None if self.owns_output else y) if keep else None)
+        f = self._function
+        y = f.apply(z, out=z if f.reads == "output" else None)
+        return y, Cache((x, None if self.owns_output else f.read(z, y)) if keep else None)
 
     def pullback(self, dy, saved, to_input, to_params):
-        x, y = saved
-        dz = self._function.derivative(dy, y)  # dz = dy * f'(z)
+        x, a = saved
+        dz = self._function.derivative(dy, a)  # dz = dy * f'(z)
         dx = self.product_dx(dz) if to_input else None  # A(K)^T dz
         grads = {}
         if to_params:
@@ -66,6 +78,29 @@ class Linear(Layer):
             if self.use_bias:
                 grads["bias"] = ops(dz).column_sums(dz)
         return dx, grads
+
+    def pushforward(self, tx, saved):
+        _, a = saved
+        tz = self.product(tx)  # A(K) tx
+        ty = self._function.derivative(tz, a)  # f'(z) tz
+        return ty, (tx, self._function.read(tz, ty))
+
+    def pullback_kept(self, dy, saved):
+        _, a = saved
+        dz = self._function.derivative(dy, a)
+        return self.product_dx(dz), (dy if self._function.curved else None, dz)
+
+    def pullback_tangent(self, ddy, saved, moved, kept, to_input, to_params):
+        (x, a), (tx, ta), (dy, dz) = saved, moved, kept
+        ddz = self._function.derivative_tangent(dy, ddy, a, ta)  # f'(z) ddy + f''(z) tz dy
+        ddx = self.product_dx(ddz) if to_input else None  # A(K)^T ddz
+        dgrads = {}
+        if to_params:
+            dgrads["kernel"] = self.product_dkernel(x, ddz)
+            dgrads["kernel"] += self.product_dkernel(tx, dz)
+            if self.use_bias:
+                dgrads["bias"] = ops(ddz).column_sums(ddz)
+        return ddx, dgrads
 
     @property
     def owns_output(self) -> bool:  # type: ignore[override]

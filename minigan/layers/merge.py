@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import random
 from ..backend import home
-from .base import Cache, Layer, from_config, one_of, register, show_shape
+from .arguments import one_of, show_shape
+from .base import Cache, Layer, from_config, register
 from .container import Container
 
 
@@ -25,6 +26,10 @@ class Parallel(Container):
     a gets dy * b and branch b gets dy * a (the projection of Miyato and Koyama, 2018, when a is a
     discriminator's features and b the label's embedding).  A shared input was copied to the
     branches, so its dx is the sum of theirs; separate inputs get a tuple.
+
+    Second order.  concat and add are linear: tangents are joined as outputs are, and ddy is dealt
+    out as dy is.  dot is a product: ty = sum_j (ta_j b_j + a_j tb_j), and branch a's part of dy,
+    dy * b, moves by ddy * b + dy * tb.
     """
 
     arguments = ("merge",)
@@ -84,6 +89,18 @@ class Parallel(Container):
             )
         return checked if self.split else checked[0]
 
+    def check_tangent(self, tx, batch):
+        if not self.split:
+            return self.layers[0].check_tangent(tx, batch)
+        if not isinstance(tx, (tuple, list)) or len(tx) != len(self.layers):
+            raise ValueError(
+                f"{self.name}: tx is a tuple of {len(self.layers)} tangents, one for each input, "
+                "None for labels"
+            )
+        return tuple(
+            layer.check_tangent(part, batch) for layer, part in zip(self.layers, tx, strict=True)
+        )
+
     def compute(self, x, training, rng, keep):
         inputs = x if self.split else [x] * len(self.layers)
         key = random.as_key(rng, "dropout")
@@ -92,34 +109,81 @@ class Parallel(Container):
             for (name, child), part in zip(self.children(), inputs, strict=True)
         ]
         outputs = [y for y, _ in results]
-        if self.merge == "concat":
-            y = home(outputs[0]).concatenate(outputs, axis=-1)
-        elif self.merge == "add":
-            y = sum(outputs[1:], start=outputs[0])
-        else:
-            y = (outputs[0] * outputs[1]).sum(axis=-1, keepdims=True)
         caches = [cache for _, cache in results]
         factors = outputs if self.merge == "dot" else None
         saved = ([c.saved for c in caches], factors) if keep else None
-        return y, Cache(saved, [c.state for c in caches])
+        return self._merged(outputs), Cache(saved, [c.state for c in caches])
 
     def pullback(self, dy, saved, to_input, to_params):
         inner, factors = saved
+        results = [
+            child.pullback(part, own, to_input, to_params)
+            for child, part, own in zip(self.layers, self._parts(dy, factors), inner, strict=True)
+        ]
+        return self._gathered([dx for dx, _ in results], to_input), self._named(results)
+
+    def pushforward(self, tx, saved):
+        inner, factors = saved
+        directions = tx if self.split else [tx] * len(self.layers)
+        results = [
+            child.pushforward(direction, own)
+            for child, direction, own in zip(self.layers, directions, inner, strict=True)
+        ]
+        tangents = [ty for ty, _ in results]
+        if self.merge == "dot":  # the product rule
+            ty = (tangents[0] * factors[1] + factors[0] * tangents[1]).sum(axis=-1, keepdims=True)
+        else:
+            ty = self._merged(tangents)
+        return ty, ([moved for _, moved in results], tangents if self.merge == "dot" else None)
+
+    def pullback_kept(self, dy, saved):
+        inner, factors = saved
+        results = [
+            child.pullback_kept(part, own)
+            for child, part, own in zip(self.layers, self._parts(dy, factors), inner, strict=True)
+        ]
+        return self._gathered([dx for dx, _ in results], True), (dy, [kept for _, kept in results])
+
+    def pullback_tangent(self, ddy, saved, moved, kept, to_input, to_params):
+        (inner, factors), (moves, tangents), (dy, keeps) = saved, moved, kept
+        parts = self._parts(ddy, factors)
+        if self.merge == "dot":  # the product rule
+            parts = [p + q for p, q in zip(parts, self._parts(dy, tangents), strict=True)]
+        results = [
+            child.pullback_tangent(part, own, move, keep, to_input, to_params)
+            for child, part, own, move, keep in zip(
+                self.layers, parts, inner, moves, keeps, strict=True
+            )
+        ]
+        return self._gathered([ddx for ddx, _ in results], to_input), self._named(results)
+
+    def _merged(self, outputs: list[Any]) -> Any:
+        """The outputs joined."""
+        if self.merge == "concat":
+            return home(outputs[0]).concatenate(outputs, axis=-1)
+        if self.merge == "add":
+            return sum(outputs[1:], start=outputs[0])
+        return (outputs[0] * outputs[1]).sum(axis=-1, keepdims=True)
+
+    def _parts(self, dy: Any, factors: Any) -> list[Any]:
+        """What each branch gets of dy."""
         if self.merge == "concat":
             edges = [0, *self.seams]
-            parts = [dy[..., a:b] for a, b in zip(edges, self.seams, strict=False)]
-        elif self.merge == "add":
-            parts = [dy] * len(self.layers)
-        else:
-            parts = [dy * factors[1], dy * factors[0]]
-        dxs, grads = [], dict[str, Any]()
-        for (name, child), part, own in zip(self.children(), parts, inner, strict=True):
-            dx, found = child.pullback(part, own, to_input, to_params)
-            dxs.append(dx)
-            grads |= {f"{name}.{key}": g for key, g in found.items()}
-        if not to_input:
-            return None, grads
-        return (tuple(dxs) if self.split else sum(dxs[1:], start=dxs[0])), grads
+            return [dy[..., a:b] for a, b in zip(edges, self.seams, strict=False)]
+        if self.merge == "add":
+            return [dy] * len(self.layers)
+        return [dy * factors[1], dy * factors[0]]
+
+    def _gathered(self, dxs: list[Any], to_input: bool) -> Any:
+        """The branches' dx: a tuple of separate inputs, the sum for a shared one."""
+        if not to_input or (not self.split and dxs[0] is None):
+            return None  # not asked for, or the shared input is labels
+        return tuple(dxs) if self.split else sum(dxs[1:], start=dxs[0])
+
+    def _named(self, results: list[Any]) -> dict[str, Any]:
+        """The branches' gradients, keyed <branch>.<name>."""
+        named = zip(self.names, results, strict=True)
+        return {f"{name}.{key}": g for name, (_, found) in named for key, g in found.items()}
 
     def commit(self, cache):
         for child, state in zip(self.layers, cache.state, strict=True):

@@ -6,10 +6,11 @@ from typing import Any
 
 from ..kernels import ops
 from ..kernels.geometry import Geometry, axis
-from .base import Cache, Layer, one_of, pair, register, show_shape
+from .arguments import one_of, pair, show_shape
+from .base import Cache, Fixed, register
 
 
-class Pooling(Layer):
+class Pooling(Fixed):
     """Base: (N, H, W, C) -> (N, OH, OW, C). strides default to the pool size, as in Keras."""
 
     arguments = ("pool_size", "strides", "padding")
@@ -48,6 +49,9 @@ class MaxPooling2D(Pooling):
     Derivation.  y[o] = x[w(o)], where w(o) is the pixel that won, so dL/dx[i] is the sum of dy[o]
     over the windows o that i won.  Of equal pixels the first in row-major order wins.  Complex
     numbers are compared by their real parts.
+
+    A small step along tx changes no winner (ties apart): ty[o] = tx[w(o)], and backward moves with
+    dy alone.
     """
 
     def compute(self, x, training, rng, keep):
@@ -58,13 +62,16 @@ class MaxPooling2D(Pooling):
         dx = ops(dy).max_pool2d_adjoint(dy, saved, self.geometry) if to_input else None
         return dx, {}
 
+    def pushforward(self, tx, saved):
+        return ops(tx).max_pool2d_tangent(tx, saved, self.geometry), None
+
 
 @register
 class AveragePooling2D(Pooling):
     """y[o] = mean over those pixels of the window that lie inside the image.
 
     Derivation.  y[o] = sum_i x[i]/n(o), so dL/dx[i] = the sum of dy[o]/n(o) over the windows
-    that hold i: the adjoint.
+    that hold i: the adjoint.  Linear in x, so the tangent is the mean of tx.
     """
 
     def compute(self, x, training, rng, keep):
@@ -73,3 +80,6 @@ class AveragePooling2D(Pooling):
     def pullback(self, dy, saved, to_input, to_params):
         dx = ops(dy).average_pool2d_adjoint(dy, self.geometry) if to_input else None
         return dx, {}
+
+    def pushforward(self, tx, saved):
+        return ops(tx).average_pool2d(tx, self.geometry), None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from .base import Cache, Layer, positive, register, show_shape
+from .arguments import positive, show_shape
+from .base import Cache, Fixed, register
 
 
-class Renaming(Layer):
+class Renaming(Fixed):
     """Base: y is x in another shape, dx is dy in x's shape."""
 
     def compute(self, x, training, rng, keep):
@@ -15,6 +16,9 @@ class Renaming(Layer):
 
     def pullback(self, dy, saved, to_input, to_params):
         return (dy.reshape(len(dy), *self.input_shape) if to_input else None), {}
+
+    def pushforward(self, tx, saved):
+        return tx.reshape(len(tx), *self.output_shape), None
 
 
 @register

@@ -32,6 +32,22 @@ class ActivatedStage(Layer):
         inner, y = saved
         return self.layer.pullback(self.activation.derivative(dy, y), inner, to_input, to_params)
 
+    def pushforward(self, tx, saved):
+        inner, y = saved
+        tz, moved = self.layer.pushforward(tx, inner)
+        ty = self.activation.derivative(tz, y)
+        return ty, (moved, ty)
+
+    def pullback_kept(self, dy, saved):
+        inner, y = saved
+        dx, kept = self.layer.pullback_kept(self.activation.derivative(dy, y), inner)
+        return dx, (kept, dy if self.activation.curved else None)
+
+    def pullback_tangent(self, ddy, saved, moved, kept, to_input, to_params):
+        (inner, y), (inner_moved, ty), (inner_kept, dy) = saved, moved, kept
+        ddz = self.activation.derivative_tangent(dy, ddy, y, ty)
+        return self.layer.pullback_tangent(ddz, inner, inner_moved, inner_kept, to_input, to_params)
+
     def commit(self, cache):
         self.layer.commit(cache)
 
@@ -40,7 +56,8 @@ def group(children: list[tuple[str, Layer]]) -> list[tuple[str, Layer]]:
     """The children as stages: (name of the first layer, stage) in order."""
     stages: list[tuple[str, Layer]] = []
     for name, layer in children:
-        if isinstance(layer, Elementwise) and stages and stages[-1][1].owns_output:
+        owned = bool(stages) and stages[-1][1].owns_output
+        if owned and isinstance(layer, Elementwise) and layer.reads == "output":
             first, owner = stages[-1]
             stages[-1] = first, ActivatedStage(owner, layer)
         else:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from ..kernels import ops
-from .base import Cache, Layer, pair, register, show_shape
+from .arguments import pair, show_shape
+from .base import Cache, Fixed, register
 
 
 @register
-class UpSampling2D(Layer):
+class UpSampling2D(Fixed):
     """Every pixel becomes a block of size[0] x size[1]: (N, H, W, C) -> (N, fh*H, fw*W, C).
 
     Derivation.  y[i, j] = x[i // fh, j // fw], so dL/dx[a, b] is the sum of dy over the block of
-    (a, b).
+    (a, b).  Linear in x: tangents are upsampled as images are.
     """
 
     arguments = ("size",)
@@ -34,3 +35,6 @@ class UpSampling2D(Layer):
 
     def pullback(self, dy, saved, to_input, to_params):
         return (ops(dy).upsample2d_adjoint(dy, self.size) if to_input else None), {}
+
+    def pushforward(self, tx, saved):
+        return ops(tx).upsample2d(tx, self.size), None

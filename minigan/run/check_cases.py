@@ -90,6 +90,18 @@ def layer_cases() -> list[Case]:
             (5, 6, 2),
             {"x": strided},
         ),
+        (
+            "Conv2D, 3 groups",
+            lambda: L.Conv2D(6, 3, strides=2, padding="same", groups=3),
+            (5, 6, 3),
+            {},
+        ),
+        (
+            "Conv2DTranspose, 2 groups",
+            lambda: L.Conv2DTranspose(4, 4, strides=2, padding="same", groups=2),
+            (3, 4, 2),
+            {},
+        ),
         ("Conv1D k3 s2 same", lambda: L.Conv1D(3, 3, strides=2, padding="same"), (7, 2), {}),
         (
             "Conv1DTranspose k4 s2 same",
@@ -102,10 +114,31 @@ def layer_cases() -> list[Case]:
         ("BatchNorm 4-D", lambda: L.BatchNorm(epsilon=1e-5), (3, 4, 2), {}),
         ("BatchNorm, inference", lambda: L.BatchNorm(), (3, 4, 2), {"training": False}),
         ("BatchNorm, strided input", lambda: L.BatchNorm(), (5, 6, 2), {"x": strided}),
+        ("LayerNorm, positions", lambda: L.LayerNorm(), (3, 4, 3), {}),
+        ("LayerNorm, samples", lambda: L.LayerNorm(over="sample"), (3, 4, 2), {}),
+        ("LayerNorm, vectors", lambda: L.LayerNorm(over="sample"), (5,), {}),
+        ("InstanceNorm", lambda: L.InstanceNorm(epsilon=1e-5), (3, 4, 2), {}),
+        ("InstanceNorm, strided input", lambda: L.InstanceNorm(), (5, 6, 2), {"x": strided}),
+        ("PixelNorm", lambda: L.PixelNorm(), (3, 2, 4), {}),
+        ("SpectralNorm, Dense", lambda: L.SpectralNorm(L.Dense(4)), (5,), {}),
+        (
+            "SpectralNorm, Conv2D, tanh",
+            lambda: L.SpectralNorm(L.Conv2D(3, 3, activation="tanh")),
+            (5, 6, 2),
+            {},
+        ),
+        (
+            "SpectralNorm, Conv2DTranspose",
+            lambda: L.SpectralNorm(L.Conv2DTranspose(3, 4, strides=2, padding="same")),
+            (3, 2, 2),
+            {"training": False},
+        ),
         ("LeakyReLU", lambda: L.LeakyReLU(0.2), (5, 4), {}),
         ("ReLU", lambda: L.ReLU(), (5, 4), {}),
         ("Tanh", lambda: L.Tanh(), (5, 4), {}),
         ("Sigmoid", lambda: L.Sigmoid(), (5, 4), {}),
+        ("SiLU", lambda: L.SiLU(), (5, 4), {}),
+        ("Dense, silu", lambda: L.Dense(3, activation="silu"), (5,), {}),
         ("Softmax", lambda: L.Softmax(), (5,), {}),
         ("MaxPooling2D 2", lambda: L.MaxPooling2D(2), (5, 6, 2), {}),
         (
@@ -122,6 +155,9 @@ def layer_cases() -> list[Case]:
             {},
         ),
         ("UpSampling2D 2x3", lambda: L.UpSampling2D((2, 3)), (3, 4, 2), {}),
+        ("Resampling2D, up 2x3", lambda: L.Resampling2D((2, 3)), (3, 4, 2), {}),
+        ("Resampling2D, half, odd", lambda: L.Resampling2D(0.5), (5, 6, 2), {}),
+        ("Resampling2D, no antialias", lambda: L.Resampling2D(0.4, antialias=False), (7, 6, 2), {}),
         ("Dropout", lambda: L.Dropout(0.4), (30,), {}),
         ("Flatten", lambda: L.Flatten(), (3, 4, 2), {}),
         ("Reshape", lambda: L.Reshape((4, -1)), (3, 4, 2), {}),
@@ -187,7 +223,36 @@ def model_cases() -> list[Case]:
             (4,),
             {},
         ),
+        ("Sequential: critic of residual blocks", critic, (6, 4, 2), {}),
     ]
+
+
+def critic() -> Sequential:
+    """A critic with what modern ones have: residual sums, groups, resampling, norms, SiLU."""
+    L = layers
+    block = [
+        L.Conv2D(6, 1),
+        L.SiLU(),
+        L.Conv2D(6, 3, padding="same", groups=3, use_bias=False),
+        L.LayerNorm(over="sample"),
+        L.Tanh(),
+        L.SpectralNorm(L.Conv2D(4, 1)),
+    ]
+    return Sequential(
+        [
+            L.Conv2D(4, 3, padding="same"),
+            L.InstanceNorm(),
+            L.Sigmoid(),
+            L.Parallel([L.Activation("linear"), Sequential(block)], merge="add"),
+            L.Resampling2D(0.5),
+            L.PixelNorm(),
+            L.AveragePooling2D((1, 2)),
+            L.Flatten(),
+            L.Dense(5, activation="silu"),
+            L.Dropout(0.2),
+            L.Dense(1),
+        ]
+    )
 
 
 def gan_cases() -> Iterator[tuple[str, GAN]]:

@@ -146,7 +146,7 @@ def elementwise_rows(rng: np.random.Generator) -> Iterator[Row]:
         "product_sums": (x, y),
         "normalise": (x, c[0], c[1]),
         "scale_shift": (x, c[0], c[1]),
-        "batch_norm_dx": (y, x, c[0], c[1], c[2]),
+        "normalise_dx": (y, x, c[0], c[1], c[2]),
         "matmul": (x.reshape(-1, 5), c.T),
     }
     for name, args in calls.items():

@@ -210,7 +210,7 @@ def test_batch_norm_passes_are_their_formulas():
         assert reference.normalise(x, a, b)[n, k] == (x[n, k] - a[k]) * b[k]
         assert reference.scale_shift(x, a, b)[n, k] == x[n, k] * a[k] + b[k]
         expected = a[k] * (dy[n, k] - b[k] - x[n, k] * c[k])
-        assert reference.batch_norm_dx(dy, x, a, b, c)[n, k] == pytest.approx(expected, rel=1e-14)
+        assert reference.normalise_dx(dy, x, a, b, c)[n, k] == pytest.approx(expected, rel=1e-14)
     expected = [math.fsum(x[:, k] * dy[:, k]) for k in range(3)]
     np.testing.assert_allclose(reference.product_sums(x, dy), expected, rtol=1e-13)
 

@@ -96,15 +96,12 @@ def test_gradients_of_any_slope(slope, seed):
 
 @pytest.mark.parametrize("name", [*TABLE, "softmax"])
 def test_in_place_forms(name):
-    """A model may compute f in z itself, and the gradient in dy itself."""
+    """A model may compute f in z itself."""
     f = activations.get(name)
-    x, dy = draw((4, 5)), draw((4, 5), seed=1)
+    x = draw((4, 5))
     y = f.apply(x.copy())
     z = x.copy()
     assert f.apply(z, out=z) is z and np.array_equal(z, y)
-    expected = f.derivative(dy.copy(), y)
-    d = dy.copy()
-    assert f.derivative(d, y, out=d) is d and np.array_equal(d, expected)
 
 
 def test_arguments():

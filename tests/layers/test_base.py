@@ -104,7 +104,7 @@ WORK = {
     "conv2d_transpose": ({"conv2d"}, {"conv2d_dkernel", "column_sums"}),
     "conv1d": ({"conv2d_adjoint"}, {"conv2d_dkernel", "column_sums"}),
     "conv1d_transpose": ({"conv2d"}, {"conv2d_dkernel", "column_sums"}),
-    "batch_normalization": ({"batch_norm_dx"}, set()),
+    "batch_normalization": ({"normalise_dx"}, set()),
     "dropout": ({"multiply"}, set()),
     "leaky_re_lu": ({"leaky_relu_backward"}, set()),
     "re_lu": ({"leaky_relu_backward"}, set()),
@@ -155,7 +155,7 @@ def test_dense_makes_one_product_for_each_thing_asked(monkeypatch):
 def test_a_frozen_batch_norm_in_inference_takes_no_sums(monkeypatch):
     layer, x = built("batch_normalization"), inputs("batch_normalization")
     y, cache = layer.forward(x, training=False)
-    for kernel in ("column_sums", "product_sums", "batch_norm_dx"):
+    for kernel in ("column_sums", "product_sums", "normalise_dx"):
         monkeypatch.setattr(cpu, kernel, None)
     dx, _ = layer.backward(draw(y.shape), cache, wrt="input")
     assert dx.shape == x.shape

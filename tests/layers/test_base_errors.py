@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minigan as mg
-from minigan.layers import base
+from minigan.layers import arguments
 from tests.helpers import KEY, built, draw, every_case, inputs
 
 
@@ -22,7 +22,7 @@ def test_a_wrong_shape_names_what_was_expected_and_what_came(name):
             layer.forward(wrong)
         text = str(error.value)
         assert len(lines(error)) <= 5
-        shape = base.show_shape(layer.input_shape)
+        shape = arguments.show_shape(layer.input_shape)
         assert shape in text and str(wrong.shape) in text
         first = layer.layers[0].name if isinstance(layer, mg.Sequential) else layer.name
         child = layer.layers[0].name if isinstance(layer, mg.Parallel) else first
