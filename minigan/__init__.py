@@ -64,8 +64,16 @@ from .layers import (  # noqa: E402
 )
 from .layers.base import Cache  # noqa: E402
 from .losses import BCE, MSE, CrossEntropy  # noqa: E402
-from .objectives import Minimax, NonSaturating  # noqa: E402
+from .objectives import (  # noqa: E402
+    HingeGAN,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    RelativisticPairing,
+    WassersteinGAN,
+)
 from .optimizers import SGD, Adam, RMSprop  # noqa: E402
+from .penalties import GradientPenalty  # noqa: E402
 from .random import seed  # noqa: E402
 from .sequential import Sequential, stacked_summary  # noqa: E402
 
@@ -80,13 +88,10 @@ _LATER = {
 }
 
 __all__ = [
-    "BCE",
-    "GAN",
-    "MSE",
-    "SGD",
     "Activation",
     "Adam",
     "AveragePooling2D",
+    "BCE",
     "BatchNorm",
     "Cache",
     "Conv1D",
@@ -98,15 +103,20 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GAN",
     "GlorotNormal",
     "GlorotUniform",
+    "GradientPenalty",
     "HeNormal",
     "HeUniform",
+    "HingeGAN",
     "Initializer",
     "InstanceNorm",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LeastSquares",
+    "MSE",
     "MaxPooling2D",
     "Minimax",
     "NonSaturating",
@@ -117,8 +127,10 @@ __all__ = [
     "RandomNormal",
     "RandomUniform",
     "ReLU",
+    "RelativisticPairing",
     "Resampling2D",
     "Reshape",
+    "SGD",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -127,6 +139,7 @@ __all__ = [
     "Tanh",
     "TorchUniform",
     "UpSampling2D",
+    "WassersteinGAN",
     "Zeros",
     "asarray",
     "models",

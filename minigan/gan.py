@@ -5,6 +5,8 @@ D learns to tell real images from G's, and G learns from D's gradient what would
     d_loss: D's output on real images against 1, on G(z) against 0       moves D, G stands still
     g_loss: D's output on G(z) against 1                                 moves G, D stands still
 
+(or whatever the objective says), and penalties on D's slope may be added to d_loss.
+
 G's error arrives through D: dLoss/dimage = D.backward(dlogits, cache, wrt="input"), which
 computes no gradient of D's parameters, and then G.backward(dimage, cache).  Nothing is "frozen":
 D stands still because nobody steps it.
@@ -17,14 +19,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from . import objectives, optimizers
+from . import objectives, optimizers, penalties
 from .backend import home
+from .compatibility import check_networks, check_objective
 from .layers.arguments import one_of, positive
 from .layers.base import Cache
+from .penalties import EVERYWHERE, GradientPenalty, images_of
 from .random import Key
-from .sampler import Sampler, is_conditional
+from .sampler import Sampler
 from .sequential import Sequential
 from .targets import Targets
 
@@ -37,37 +39,47 @@ def separate_step(gan: GAN, real: Any, z_d: Any, z_g: Any) -> dict[str, Array]:
 
     d_real, cache = D.forward(real, rng=gan.key("dropout, real"))
     loss_real, dlogits, _ = gan.d_loss(d_real, None)
-    gan.update_d(D.backward(dlogits, cache, wrt="params")[1], cache)
+    grads, on_real = gan.d_gradient(dlogits, cache, real=EVERYWHERE)
+    gan.update_d(grads, cache)
 
     fakes = gan.fakes_for_d(z_d)
     d_fake, cache = D.forward(fakes, rng=gan.key("dropout, fake"))
     loss_fake, _, dlogits = gan.d_loss(None, d_fake)
-    gan.update_d(D.backward(dlogits, cache, wrt="params")[1], cache)
+    grads, on_fake = gan.d_gradient(dlogits, cache, fake=EVERYWHERE)
+    between = gan.penalty_between(real, fakes, grads)
+    gan.update_d(grads, cache)
 
-    g_loss = generator_update(gan, D, G, z_g)
-    return gan.report(loss_real + loss_fake, g_loss, d_real, d_fake)
+    g_loss = generator_update(gan, D, G, z_g, real)
+    penalty = on_real + on_fake + between
+    return gan.report(loss_real + loss_fake, g_loss, d_real, d_fake, penalty)
 
 
 def joint_step(gan: GAN, real: Any, z_d: Any, z_g: Any) -> dict[str, Array]:
     """D on one batch of real images and fakes, one update; G on fresh latents, an update."""
     D, G = gan.D, gan.generator
 
-    both, n = gan.concatenate(real, gan.fakes_for_d(z_d))
+    fakes = gan.fakes_for_d(z_d)
+    both, n = gan.concatenate(real, fakes)
     logits, cache = D.forward(both, rng=gan.key("dropout, joint"))
     d_real, d_fake = logits[:n], logits[n:]
     d_loss, dreal, dfake = gan.d_loss(d_real, d_fake)
     dlogits = home(logits).concatenate([dreal, dfake])
-    gan.update_d(D.backward(dlogits, cache, wrt="params")[1], cache)
+    grads, penalty = gan.d_gradient(dlogits, cache, real=slice(n), fake=slice(n, None))
+    penalty = penalty + gan.penalty_between(real, fakes, grads)
+    gan.update_d(grads, cache)
 
-    g_loss = generator_update(gan, D, G, z_g)
-    return gan.report(d_loss, g_loss, d_real, d_fake)
+    g_loss = generator_update(gan, D, G, z_g, real)
+    return gan.report(d_loss, g_loss, d_real, d_fake, penalty)
 
 
-def generator_update(gan: GAN, D: Sequential, G: Sequential, z: Any) -> Array:
+def generator_update(gan: GAN, D: Sequential, G: Sequential, z: Any, real: Any) -> Array:
     """G's update: the gradient goes back through D to the images, and from there through G."""
     images, g_cache = G.forward(z, rng=gan.key("dropout, generator"))
     logits, d_cache = D.forward(gan.labelled(images, z), rng=gan.key("dropout, g step"))
-    g_loss, dlogits = gan.objective.g_loss(logits)
+    compared = None  # with D's logits of real images, if the objective pairs them
+    if gan.objective.pairs:
+        compared, _ = D.forward(real, rng=gan.key("dropout, g step, real"), keep=False)
+    g_loss, dlogits = gan.objective.g_loss(logits, compared)
     dimages = gan.unlabelled(D.backward(dlogits, d_cache, wrt="input")[0])
     gan.update_g(G.backward(dimages, g_cache, wrt="params")[1], g_cache)
     return g_loss
@@ -81,16 +93,18 @@ def simultaneous_step(gan: GAN, real: Any, z_d: Any, z_g: Any) -> dict[str, Arra
     d_fake, fake_cache = D.forward(gan.labelled(images, z_d), rng=gan.key("dropout, fake"))
 
     d_loss, dreal, dfake = gan.d_loss(d_real, d_fake)
-    d_grads = D.backward(dreal, real_cache, wrt="params")[1]
-    d_grads.flat += D.backward(dfake, fake_cache, wrt="params")[1].flat
+    d_grads, on_real = gan.d_gradient(dreal, real_cache, real=EVERYWHERE)
+    more, on_fake = gan.d_gradient(dfake, fake_cache, fake=EVERYWHERE)
+    d_grads.flat += more.flat
+    between = gan.penalty_between(real, gan.labelled(images, z_d), d_grads)
 
-    g_loss, dlogits = gan.objective.g_loss(d_fake)
+    g_loss, dlogits = gan.objective.g_loss(d_fake, d_real)
     dimages = gan.unlabelled(D.backward(dlogits, fake_cache, wrt="input")[0])
     g_grads = G.backward(dimages, g_cache, wrt="params")[1]
 
     gan.update_d(d_grads, real_cache, fake_cache)
     gan.update_g(g_grads, g_cache)
-    return gan.report(d_loss, g_loss, d_real, d_fake)
+    return gan.report(d_loss, g_loss, d_real, d_fake, on_real + on_fake + between)
 
 
 STEPS = {"separate": separate_step, "joint": joint_step, "simultaneous": simultaneous_step}
@@ -104,6 +118,7 @@ class GAN(Sampler):
     logits.
 
     objective, g_optimizer, d_optimizer: objects, names, or their configs as dictionaries.
+    penalty: None, or a GradientPenalty, its kind, or a list of those: see minigan/penalties.py.
     update: "separate", "joint" or "simultaneous": see the step functions in minigan/gan.py.
     d_fakes: the mode of G when it makes fakes for D, "training" or "inference".
     fakes_per_real: fakes for each real image in D's update (0.5: half as many).
@@ -123,6 +138,7 @@ class GAN(Sampler):
         objective: Any = "non_saturating",
         g_optimizer: Any = "adam",
         d_optimizer: Any = "adam",
+        penalty: Any = None,
         update: str = "separate",
         d_fakes: str = "training",
         fakes_per_real: float = 1.0,
@@ -145,12 +161,14 @@ class GAN(Sampler):
         self.d_optimizer = optimizers.get(d_optimizer)
         if self.g_optimizer is self.d_optimizer:
             raise ValueError("GAN: generator and discriminator need an optimizer each")
+        self.penalties = penalties.get(penalty)
         self.update = one_of(update, tuple(STEPS), "update", "GAN")
         self.d_fakes = one_of(d_fakes, ("training", "inference"), "d_fakes", "GAN")
         if not fakes_per_real > 0:
             raise ValueError(f"GAN: fakes_per_real={fakes_per_real} should be positive")
         self.fakes_per_real = float(fakes_per_real)
         self.targets = Targets(real_targets, fake_targets, float(flip_labels))
+        check_objective(self.objective, self.update, self.fakes_per_real, self.targets)
         self.d_loss_weight = float(d_loss_weight)
         if ema is not None and not 0 <= ema < 1:
             raise ValueError(f"GAN: ema={ema} should be at least 0 and less than 1, or None")
@@ -165,6 +183,8 @@ class GAN(Sampler):
 
     def train_step(self, real: Any, labels: Any = None, latents: Any = None) -> dict[str, Array]:
         """One step of the recipe: {"d_loss", "g_loss", "d_real", "d_fake"}, scalars.
+
+        With penalties "penalty" too, their sum, which d_loss includes.
 
         real: images (N, H, W, C) in the generator's range; labels (N,) for conditional networks
         (others ignore them); latents=(z_d, z_g) fixes what would be drawn.  d_real and d_fake are
@@ -197,6 +217,7 @@ class GAN(Sampler):
             "objective": self.objective.config(),
             "g_optimizer": self.g_optimizer.config(),
             "d_optimizer": self.d_optimizer.config(),
+            "penalty": [penalty.config() for penalty in self.penalties] or None,
             "update": self.update,
             "d_fakes": self.d_fakes,
             "fakes_per_real": self.fakes_per_real,
@@ -267,9 +288,42 @@ class GAN(Sampler):
             return value, dreal, dfake
         return value * w, None if dreal is None else dreal * w, None if dfake is None else dfake * w
 
+    def d_gradient(self, dlogits: Array, cache: Cache, **rows: slice) -> tuple[Any, Any]:
+        """(D's gradients, the penalties in them) of one forward pass.
+
+        rows: which rows of the batch are real=... and which fake=...
+        """
+        terms = [(p, rows[p.place]) for p in self._due() if p.place in rows]
+        return penalties.penalised_backward(self.D, dlogits, cache, terms)
+
+    def penalty_between(self, real: Any, fake: Any, grads: dict[str, Array]) -> Any:
+        """The penalties at points between real images and fakes; their gradient is added to grads.
+
+        If one side has more images, its last ones are not used.  Labels are those of the real ones.
+        """
+        total: Any = 0.0
+        due = [(p, EVERYWHERE) for p in self._due() if p.place == "between"]
+        if due:
+            a, b = images_of(real), images_of(fake)
+            n = min(len(a), len(b))
+            drawn = self.key("between").generator().random((n, *(1,) * (a.ndim - 1)))
+            share = home(a).asarray(drawn.astype(a.real.dtype))
+            x = share * a[:n] + (1 - share) * b[:n]
+            x = (x, real[1][:n]) if self.conditional else x
+            logits, cache = self.D.forward(x, rng=self.key("dropout, between"))
+            more, total = penalties.penalised_backward(self.D, 0 * logits, cache, due)
+            for name, g in more.items():
+                grads[name] += g
+        return total
+
+    def _due(self) -> list[GradientPenalty]:
+        """The penalties of the present step."""
+        return [p for p in self.penalties if self.step_count % p.every == 0]
+
     def update_d(self, grads: dict[str, Array], *caches: Cache) -> None:
         """Step D, and move its running statistics once for each of its forward passes."""
         self.d_optimizer.step(self.D.params, grads)
+        self.objective.constrain(self.D.params)
         for cache in caches:
             self.D.commit(cache)
 
@@ -284,48 +338,15 @@ class GAN(Sampler):
             average += (1 - decay) * (self.generator.params.flat - average)
             self.sampler.state.flat[...] = self.generator.state.flat
 
-    def report(self, d_loss: Any, g_loss: Any, d_real: Array, d_fake: Array) -> dict[str, Array]:
+    def report(
+        self, d_loss: Any, g_loss: Any, d_real: Array, d_fake: Array, penalty: Any
+    ) -> dict[str, Array]:
         """The log of a step."""
         score = self.objective.score
-        return {
-            "d_loss": d_loss,
+        logs = {
+            "d_loss": d_loss + penalty,
             "g_loss": g_loss,
             "d_real": score(d_real),
             "d_fake": score(d_fake),
         }
-
-
-def check_networks(generator: Sequential, discriminator: Sequential) -> None:
-    """ValueError when the two networks do not fit together."""
-    for model, role in ((generator, "generator"), (discriminator, "discriminator")):
-        if not isinstance(model, Sequential):
-            raise TypeError(f"GAN: the {role} is a {type(model).__name__}; it must be a Sequential")
-        if model.output_shape is None:
-            raise ValueError(f"GAN: the {role} is not built; give it an input_shape")
-    if generator is discriminator:
-        raise ValueError("GAN: the generator and the discriminator are one and the same network")
-    if generator.dtype != discriminator.dtype:
-        raise TypeError(
-            f"GAN: the generator is {generator.dtype}, the discriminator {discriminator.dtype}; "
-            "build both with one dtype"
-        )
-    if is_conditional(generator) != is_conditional(discriminator):
-        raise ValueError("GAN: either both networks take labels or neither does")
-    takes = discriminator.input_shape
-    takes = takes[0] if is_conditional(discriminator) else takes
-    if generator.output_shape != takes:
-        raise ValueError(
-            f"GAN: the generator makes {generator.output_shape}, "
-            f"the discriminator takes {takes}; they must be the same"
-        )
-    bounded = discriminator.logits().last_activation()
-    if bounded in ("sigmoid", "tanh", "softmax"):
-        raise ValueError(
-            f"GAN: the discriminator ends in {bounded}, which hides its logits; "
-            "end it with Dense(1), or with one sigmoid at its very end"
-        )
-    if int(np.prod(discriminator.output_shape)) != 1:
-        raise ValueError(
-            f"GAN: the discriminator gives {discriminator.output_shape} numbers an image; "
-            "end it with Dense(1)"
-        )
+        return {**logs, "penalty": penalty} if self.penalties else logs

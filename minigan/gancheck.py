@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .gan import GAN
+from .layers.shape import Renaming
 from .numeric import Array, Numeric, Row, compare, same
 from .optimizers import Optimizer
 from .random import Key
@@ -47,17 +48,31 @@ def gan_rows(gan: GAN, batch: int, seed: int) -> Iterator[Row]:
         ("g_loss", "g", g_grads, networks[0]),
     ):
         values, null = dict(model.params), model.null_gradients()
+        if side == "d" and gan.objective.relative:
+            null |= last_bias(model)
 
         def value(moved: dict[str, Array], loss: str = loss, side: str = side) -> Any:
             sides: dict[str, dict[str, Array]] = {"d": {}, "g": {}, side: moved}
             return step("complex128", sides["d"], sides["g"])[0][loss]
 
+        largest = max(float(np.abs(g).max()) for g in grads.values())
         for name, g in grads.items():
             numeric = Numeric(value, values, name, "complex")
             what = f"GAN {gan.update}: {loss}"
-            yield compare(what, name, g, numeric, rng, name in null, elements=0)
+            yield compare(what, name, g, numeric, rng, name in null, 0, largest)
     yield _d_stands_still(gan, networks, batches)
     yield from _statistics(gan, networks, batches)
+
+
+def last_bias(model: Sequential) -> set[str]:
+    """The name of the bias that every logit has in common, if there is one."""
+    for name, layer in reversed(model.logits().children()):
+        if isinstance(layer, Sequential):
+            return {f"{name}.{bias}" for bias in last_bias(layer)}
+        if isinstance(layer, Renaming) or layer.config().get("activation") == "linear":
+            continue
+        return {f"{name}.bias"} & set(model.params)
+    return set()
 
 
 def _d_stands_still(gan: GAN, networks: list[Any], batches: dict[str, Any]) -> Row:
@@ -114,6 +129,7 @@ def copied(
 ) -> GAN:
     """A GAN of these networks with gan's recipe and these optimizers."""
     config = {**gan.config(), "ema": None, "g_optimizer": g, "d_optimizer": d}
+    config["objective"].pop("clip", None)  # nothing may move
     return GAN(generator, discriminator, **config)
 
 

@@ -111,16 +111,18 @@ class Numeric:
 
 def compare(
     what: str, name: str, g: Array, numeric: Numeric, rng: np.random.Generator, null: bool,
-    elements: int = ELEMENTS,
+    elements: int = ELEMENTS, largest: float = 1.0,
 ) -> Row:  # fmt: skip
     """The hand-written gradient g of one array against the numeric one.
 
+    A null gradient is one below NULL, or below NULL times the `largest` of the other gradients.
     Arrays of up to `elements` elements are compared one by one, larger ones along directions.
     """
     engine, tolerance = numeric.engine, TOLERANCE[numeric.engine]
     directions = rng.choice([-1.0, 1.0], (DIRECTIONS, *g.shape))
     if null:
         size = max(float(np.abs(g).max()), *(abs(numeric.along(u)) for u in directions))
+        size /= max(1.0, largest)
         note = "" if size < NULL else f"declared zero, but of size {size:.1e}"
         return Row(what, name, engine, size, NULL, "FAIL" if note else "null", note)
 

@@ -6,63 +6,102 @@ D maximises and G minimises, but every value here is a loss to be minimised:
     value, dfake        = objective.g_loss(fake)
 
 real and fake are logits of any one shape (N, ...); dreal and dfake are the derivatives.
-Expectations are means over the batch, each over its own.
+Expectations E are means over the batch, each over its own.  D(x) stands for the logits here.
+
+                        d_loss                                         g_loss
+    NonSaturating       E[softplus(-D(x))] + E[softplus(D(G))]         E[softplus(-D(G))]
+    Minimax             the same                                       -E[softplus(D(G))]
+    LeastSquares        E[(D(x) - 1)^2]/2 + E[D(G)^2]/2                E[(D(G) - 1)^2]/2
+    HingeGAN            E[max(0, 1 - D(x))] + E[max(0, 1 + D(G))]      -E[D(G)]
+    WassersteinGAN      -E[D(x)] + E[D(G)]                             -E[D(G)]
+    RelativisticPairing E[softplus(D(G) - D(x))]                       E[softplus(D(x) - D(G))]
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from . import registry
 from .kernels import ops
-from .losses import bce_logits, softplus
+from .losses import MSE, bce_logits, softplus
 from .spelling import Spelling
 
 Array = Any
 
 
 class Objective(metaclass=Spelling):
-    """Base of the objectives that are sums of a term of real and a term of fake logits.
+    """Base of the objectives: d_loss is a term of the real and a term of the fake logits."""
 
-    d_loss takes None for the side that is not there, and then gives its term alone.
+    pairs: ClassVar[bool] = False  # compares D(x) with D(G(z)): both losses need both sides
+    targeted: ClassVar[bool] = False  # knows targets other than 1 and 0
+    relative: ClassVar[bool] = False  # a constant added to all of D's logits changes no d_loss
+
+    def d_loss(
+        self, real: Array, fake: Array, real_target: Any = 1.0, fake_target: Any = 0.0
+    ) -> tuple[Array, Array, Array]:
+        """(value, dvalue/dreal, dvalue/dfake).
+
+        A side that is None is left out of the value, and its derivative is None.
+        """
+        value, dreal, dfake = 0.0, None, None
+        if real is not None:
+            term, dreal = self.real_term(real, real_target)
+            value = value + term
+        if fake is not None:
+            term, dfake = self.fake_term(fake, fake_target)
+            value = value + term
+        return value, dreal, dfake
+
+    def real_term(self, real: Array, target: Any) -> tuple[Array, Array]:
+        """(D's loss on real images, its derivative)."""
+        raise TypeError(f"{type(self).__name__} does not define real_term()")
+
+    def fake_term(self, fake: Array, target: Any) -> tuple[Array, Array]:
+        """(D's loss on fakes, its derivative)."""
+        raise TypeError(f"{type(self).__name__} does not define fake_term()")
+
+    def g_loss(self, fake: Array, real: Array = None, target: Any = 1.0) -> tuple[Array, Array]:
+        """(value, dvalue/dfake). Only RelativisticPairing looks at real."""
+        raise TypeError(f"{type(self).__name__} does not define g_loss()")
+
+    def constrain(self, params: dict[str, Array]) -> None:
+        """What D's parameters must satisfy after each update, enforced in place."""
+
+    def score(self, logits: Array) -> Array:
+        """What D says about a batch, for the log: the mean of its logits."""
+        return logits.mean()
+
+    def config(self) -> dict[str, Any]:
+        """The objective as JSON."""
+        return {"name": registry.name_of("objective", NAMES, self), **vars(self)}
+
+
+class CrossEntropyGAN(Objective):
+    """Base of NonSaturating and Minimax, which differ in G's loss.
+
+    D minimises E[-log p(x)] + E[-log(1 - p(G(z)))], p = sigmoid of the logits: the cross-entropy
+    with the targets 1 and 0.  Goodfellow et al. (2014), equation 1, with the sign of a loss.
     logit_clip=c treats logits beyond ±c as ±c, with zero gradient.
     """
+
+    targeted = True
 
     def __init__(self, *, logit_clip: float | None = None) -> None:
         if logit_clip is not None and not logit_clip > 0:
             raise ValueError(f"logit_clip={logit_clip} should be positive, or None")
         self.logit_clip = logit_clip
 
-    def d_loss(
-        self, real: Array, fake: Array, real_target: Any = 1.0, fake_target: Any = 0.0
-    ) -> tuple[Array, Array, Array]:
-        """(value, dvalue/dreal, dvalue/dfake): cross-entropy of the logits with their targets.
+    def real_term(self, real, target):
+        return self._clipped(bce_logits, real, target)
 
-        E[-log D(x)] + E[-log(1 - D(G(z)))] for the targets 1 and 0.  Goodfellow et al. (2014),
-        equation 1, with the sign of a loss.
-        """
-        value, dreal, dfake = 0.0, None, None
-        if real is not None:
-            term, dreal = self._clipped(bce_logits, real, real_target)
-            value = value + term
-        if fake is not None:
-            term, dfake = self._clipped(bce_logits, fake, fake_target)
-            value = value + term
-        return value, dreal, dfake
+    def fake_term(self, fake, target):
+        return self._clipped(bce_logits, fake, target)
 
-    def g_loss(self, fake: Array, real: Array = None, target: Any = 1.0) -> tuple[Array, Array]:
-        """(value, dvalue/dfake)."""
-        raise TypeError(f"{type(self).__name__} does not define g_loss()")
-
-    def score(self, logits: Array) -> Array:
-        """What D says about a batch, for the log: the mean of sigmoid(logits)."""
+    def score(self, logits):
+        """The mean of sigmoid(logits)."""
         return ops(logits).sigmoid(logits).mean()
-
-    def config(self) -> dict[str, Any]:
-        """The objective as JSON."""
-        return {"name": registry.name_of("objective", NAMES, self), **vars(self)}
 
     def _clipped(self, loss: Any, logits: Array, target: Any) -> tuple[Array, Array]:
         """loss(logits clipped to ±logit_clip), and its derivative: zero beyond."""
@@ -74,7 +113,7 @@ class Objective(metaclass=Spelling):
         return value, np.where(low | high, 0, d)
 
 
-class NonSaturating(Objective):
+class NonSaturating(CrossEntropyGAN):
     """G minimises -E[log D(G(z))].  Goodfellow et al. (2014), section 3.
 
     Where D rejects a fake, this has a gradient of size 1, and the minimax loss none.
@@ -85,7 +124,7 @@ class NonSaturating(Objective):
         return self._clipped(bce_logits, fake, target)
 
 
-class Minimax(Objective):
+class Minimax(CrossEntropyGAN):
     """G minimises E[log(1 - D(G(z)))].  Goodfellow et al. (2014), equation 1."""
 
     def g_loss(self, fake, real=None, target=1.0):
@@ -97,7 +136,135 @@ class Minimax(Objective):
         return self._clipped(loss, fake, target)
 
 
-NAMES: dict[str, type[Objective]] = {"non_saturating": NonSaturating, "minimax": Minimax}
+class LeastSquares(Objective):
+    """D's logits should be 1 on real images and 0 on fakes, in the mean square.
+
+    Mao et al. (2017), equation 9 (a = 0, b = c = 1): E[(D(x) - 1)^2]/2 + E[D(G(z))^2]/2 for D,
+    E[(D(G(z)) - 1)^2]/2 for G.
+    """
+
+    targeted = True
+
+    def real_term(self, real, target):
+        value, d = MSE()(real, target)
+        return value / 2, d / 2
+
+    fake_term = real_term
+
+    def g_loss(self, fake, real=None, target=1.0):
+        """E[(D(G(z)) - target)^2]/2, derivative (D(G(z)) - target)/n."""
+        return self.real_term(fake, target)
+
+
+class HingeGAN(Objective):
+    """D wants a margin: E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]; G minimises -E[D(G(z))].
+
+    Lim and Ye (2017), Miyato et al. (2018), equation 16.  At the margin itself the gradient is 0.
+    """
+
+    def real_term(self, real, target):
+        return _hinge(real, -1)
+
+    def fake_term(self, fake, target):
+        return _hinge(fake, 1)
+
+    def g_loss(self, fake, real=None, target=1.0):
+        """-E[D(G(z))], derivative -1/n."""
+        return _mean(fake, -1)
+
+
+class WassersteinGAN(Objective):
+    """D's mean should be high on real images and low on fakes: -E[D(x)] + E[D(G(z))].
+
+    Arjovsky et al. (2017), equation 2.  That is a distance only while D's slope is bounded: by
+    GradientPenalty("wgan-gp") in the GAN, by SpectralNorm layers, or by clip=c, which after each
+    update cuts every parameter of D to [-c, c] (algorithm 1 of the paper, c = 0.01).
+    """
+
+    relative = True
+
+    def __init__(self, *, clip: float | None = None) -> None:
+        if clip is not None and not clip > 0:
+            raise ValueError(f"WassersteinGAN: clip={clip} should be positive, or None")
+        self.clip = clip
+
+    def real_term(self, real, target):
+        return _mean(real, -1)
+
+    def fake_term(self, fake, target):
+        return _mean(fake, 1)
+
+    def g_loss(self, fake, real=None, target=1.0):
+        """-E[D(G(z))], derivative -1/n."""
+        return _mean(fake, -1)
+
+    def constrain(self, params):
+        """Every parameter cut to [-clip, clip]."""
+        c = self.clip
+        if c is None:
+            return
+        for p in params.values():
+            p[...] = np.where(p.real > c, c, np.where(p.real < -c, -c, p))
+
+
+class RelativisticPairing(Objective):
+    """A real image should score higher than the fake it is paired with, and G turns that round.
+
+    E[f(D(G(z)) - D(x))] with f(t) = -log(1 + e^-t): Jolicoeur-Martineau (2018); R3GAN, Huang et
+    al. (2024), equation 2.  D maximises E[-log(1 + e^-(D(x) - D(G)))], so as losses
+
+        d_loss = E[softplus(D(G(z)) - D(x))]         g_loss = E[softplus(D(x) - D(G(z)))]
+
+    With p = sigmoid of what stands inside softplus, the derivative is +-p/n.
+    """
+
+    pairs = relative = True
+
+    def d_loss(self, real, fake, real_target=1.0, fake_target=0.0):
+        """(value, -p/n, p/n) with p = sigmoid(D(G(z)) - D(x))."""
+        value, d = _softplus(self._difference(fake, real))
+        return value, -d, d
+
+    def g_loss(self, fake, real=None, target=1.0):
+        """(value, -p/n) with p = sigmoid(D(x) - D(G(z))); real is D's logits of as many images."""
+        value, d = _softplus(self._difference(real, fake))
+        return value, -d
+
+    def _difference(self, a: Array | None, b: Array | None) -> Array:
+        if a is None or b is None or a.shape != b.shape:
+            shapes = [None if x is None else x.shape for x in (a, b)]
+            raise ValueError(
+                "RelativisticPairing compares real with fake logits, as many of each; got "
+                f"{shapes[0]} and {shapes[1]}"
+            )
+        return a - b
+
+
+def _mean(logits: Array, sign: int) -> tuple[Array, Array]:
+    """E[±l] and its derivative ±1/n."""
+    return sign * logits.mean(), logits * 0 + sign / logits.size
+
+
+def _hinge(logits: Array, sign: int) -> tuple[Array, Array]:
+    """E[max(0, 1 + sign l)] and its derivative, sign/n inside the margin."""
+    inside = 1 + sign * logits.real > 0
+    value = np.where(inside, 1 + sign * logits, 0).mean()
+    return value, np.where(inside, sign / logits.size, 0).astype(logits.dtype)
+
+
+def _softplus(t: Array) -> tuple[Array, Array]:
+    """E[softplus(t)] and its derivative sigmoid(t)/n."""
+    return softplus(t).mean(), ops(t).sigmoid(t) / t.size
+
+
+NAMES: dict[str, type[Objective]] = {
+    "non_saturating": NonSaturating,
+    "minimax": Minimax,
+    "least_squares": LeastSquares,
+    "hinge": HingeGAN,
+    "wasserstein": WassersteinGAN,
+    "relativistic_pairing": RelativisticPairing,
+}
 
 
 def get(spec: Any) -> Objective:

@@ -271,9 +271,37 @@ def gan_cases() -> Iterator[tuple[str, GAN]]:
             },
         ),
         ("minimax, flipped labels", {"objective": "minimax", "flip_labels": 0.3}),
+        (
+            "least squares, R1",
+            {"objective": "least_squares", "penalty": {"kind": "r1", "weight": 2.0}},
+        ),
+        ("hinge, R1 and R2", {"objective": "hinge", "penalty": ["r1", "r2"], "update": "joint"}),
+        (
+            "pairing, R1 and R2",
+            {
+                "objective": "relativistic_pairing",
+                "penalty": ["r1", "r2"],
+                "update": "simultaneous",
+            },
+        ),
+        (
+            "wasserstein, penalty",
+            {"objective": "wasserstein", "penalty": {"kind": "wgan-gp", "weight": 0.5, "every": 4}},
+        ),
+        (
+            "pairing, penalty",
+            {"objective": "relativistic_pairing", "penalty": "wgan-gp", "update": "joint"},
+        ),
     ]
     for label, recipe in settings:
-        yield label, GAN(*small_pair(None), **recipe)
+        gan = GAN(*small_pair(None), **recipe)
+        if label.startswith("hinge"):
+            gan.D.params["dense.bias"] += 1  # some logits beyond the margin, where the slope is 0
+        yield label, gan
+    yield (
+        "conditional, three penalties",
+        GAN(*small_pair(4), update="simultaneous", penalty=["wgan-gp", "r1", "r2"]),
+    )
     yield "conditional", GAN(*small_pair(4), update="separate")
     yield "conditional", GAN(*small_pair(4), update="joint")
 

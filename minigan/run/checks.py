@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import losses, objectives
+from .. import losses, objectives, penalties
 from ..gradcheck import check_gradients
 from ..kernels import cpu, reference
 from ..kernels.geometry import Axis, Geometry, axis
@@ -197,15 +197,16 @@ def loss_rows() -> Iterator[Row]:
             logits,
         ),
     ]
-    for name, cls in objectives.NAMES.items():
-        for clip in (None, 2.0):
-            o = cls(logit_clip=clip)
-            label = f"{name}{'' if clip is None else ', clipped'}"
-            cases += [
-                (f"{label}: d_loss, real", lambda q, o=o: o.d_loss(q, logits[::-1])[:2], logits),
-                (f"{label}: d_loss, fake", lambda q, o=o: o.d_loss(p, q)[::2], logits),
-                (f"{label}: g_loss", lambda q, o=o: o.g_loss(q), logits),
-            ]
+    clipped = [objectives.NonSaturating(logit_clip=2.0), objectives.Minimax(logit_clip=2.0)]
+    for o in [cls() for cls in objectives.NAMES.values()] + clipped:
+        label = type(o).__name__ + (", clipped" if o in clipped else "")
+        cases += [
+            (f"{label}: d_loss, real", lambda q, o=o: o.d_loss(q, logits[::-1])[:2], logits),
+            (f"{label}: d_loss, fake", lambda q, o=o: o.d_loss(p, q)[::2], logits),
+            (f"{label}: g_loss", lambda q, o=o: o.g_loss(q, logits[::-1]), logits),
+        ]
+    for kind in penalties.PLACES:
+        cases.append((f"penalty {kind}", penalties.GradientPenalty(kind, weight=3.0), logits))
     for label, loss, at in cases:
         hand = loss(at)[1]
         found = np.zeros_like(at)
