@@ -8,7 +8,10 @@ import minigan as mg
 
 @mg.register
 class Square(mg.Layer):
-    """y = x^2, so dx = 2 x dy."""
+    """y = x^2, so dx = 2 x dy.
+
+    Along tx: ty = 2 x tx, and dx moves by the product rule, ddx = 2 tx dy + 2 x ddy.
+    """
 
     def setup(self, input_shape, key):
         return input_shape
@@ -18,6 +21,12 @@ class Square(mg.Layer):
 
     def pullback(self, dy, saved, to_input, to_params):
         return (2 * saved * dy if to_input else None), {}
+
+    def pushforward(self, tx, saved):
+        return 2 * saved * tx, tx  # ty, and what pullback_tangent needs
+
+    def pullback_tangent(self, ddy, saved, tx, dy, to_input, to_params):
+        return (2 * (tx * dy + saved * ddy) if to_input else None), {}
 
 
 class WrongSquare(Square):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from . import registry
+from . import objectives, registry
 
 Recipe = dict[str, Any]
 
@@ -94,6 +94,33 @@ DEFAULT = {
     "upsample64": ("upsample64", "upsample64"),
     "mlp_digits": ("mlp_digits", "mlp_digits"),
 }
+
+
+def with_objective(recipe: Recipe, objective: Any, penalty: Any) -> tuple[Recipe, list[str]]:
+    """(the recipe with another objective or penalty, what else had to change for it).
+
+    None leaves the recipe's own.  Targets that the objective does not know are left out, and
+    objectives that pair real images with fakes get as many of each, in one update.
+    """
+    changed, recipe = [], copy.deepcopy(recipe)
+    if penalty is not None:
+        recipe["penalty"] = penalty
+    if objective is None:
+        return recipe, changed
+    recipe["objective"] = objective
+    made = objectives.get(objective)
+    settings: Recipe = {}
+    if made.pairs:
+        joint = "joint" if recipe["update"] == "separate" else recipe["update"]
+        settings |= {"update": joint, "fakes_per_real": 1.0}
+    if not made.targeted:
+        plain = {"real_targets": (1.0, 1.0), "fake_targets": (0.0, 0.0), "flip_labels": 0.0}
+        settings |= {name: value for name, value in plain.items() if name in recipe}
+    for name, value in settings.items():
+        if recipe.get(name, value) != value:
+            changed.append(f"{name}={value!r} instead of {recipe[name]!r}")
+        recipe[name] = value
+    return recipe, changed
 
 
 def get(name: str) -> Recipe:

@@ -75,6 +75,25 @@ def test_the_readmes_counts_of_comparisons_and_mutants():
     assert f"all {len(MUTANTS)} |" in README
 
 
+def test_the_penaltys_gradient_is_right_and_r1_flattens_the_field(tmp_path):
+    out = run(ROOT / "examples/gradient_penalty.py", str(tmp_path / "field.png"), cwd=tmp_path)
+    by_hand, numeric = (float(x) for x in re.findall(r"(-?\d\.\d{15})", out))
+    assert abs(by_hand - numeric) <= 1e-13 and abs(by_hand) > 1e-4
+    free, penalised = (float(x) for x in re.findall(r"on the ring (\d+\.\d+)", out))
+    assert penalised < 0.2 * free
+    assert (tmp_path / "field.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.slow
+def test_penalties_cost_no_more_than_they_should(tmp_path):
+    out = run(ROOT / "examples/time_penalties.py", "mlp_digits", "digits", cwd=tmp_path)
+    rows = [line for line in out.splitlines() if "digits" in line]
+    assert len(rows) == 2
+    for row in rows:
+        none, r1, between, both = (float(x) for x in re.findall(r"(\d\.\d\d) \(", row))
+        assert none == 1 and r1 <= 2.2 and between <= 2.2 and both <= 2.5, row
+
+
 def test_examples_are_short():
     for path in (ROOT / "examples").glob("*.py"):
         assert len(path.read_text().splitlines()) <= 130, path

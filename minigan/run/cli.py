@@ -93,6 +93,14 @@ def _add_train(commands: Any) -> None:
         metavar="NAME",
         help="a recipe; 'reference' is the network and recipe as published",
     )
+    add("--objective", metavar="NAME", help="instead of the recipe's: " + ", ".join(_objectives()))
+    add(
+        "--penalty",
+        type=_penalty,
+        action="append",
+        metavar="KIND",
+        help="on D's slope: wgan-gp, r1 or r2, or with a weight, r1:5; may be given twice",
+    )
     add("--epochs", type=_count, metavar="N", help="passes over the data")
     add("--batch-size", type=_count, metavar="N", help="real images a step")
     add("--seed", type=_seed, default=0, metavar="S", help="of all randomness (default 0)")
@@ -155,9 +163,15 @@ def _train(args: argparse.Namespace) -> int:
     threads.count()  # a wrong MINIGAN_THREADS is told before the folder is made
     mg.seed(args.seed)
     data = args.data or "digits"
+    chosen, changed = mg.recipes.with_objective(
+        mg.recipes.get(recipe), args.objective, args.penalty
+    )
+    _refuse_unbounded(chosen)
     networks = _build(network, *datasets.load(data))
-    gan = mg.GAN(*networks, **mg.recipes.get(recipe), seed=args.seed)
+    gan = mg.GAN(*networks, **chosen, seed=args.seed)
     _refuse_digits(args.name, data, image_shape(gan))
+    if changed:
+        print(f"for {args.objective}: {', '.join(changed)}", file=sys.stderr)
     out = args.out or next_free("runs", f"{args.name}-seed{args.seed}")
     bar = sys.stderr.isatty()
     train(
@@ -210,6 +224,30 @@ def _choose(name: str, recipe: str | None) -> tuple[str, str]:
             f"{did_you_mean(recipe, known)}"
         )
     return network, recipe
+
+
+def _objectives() -> list[str]:
+    from ..objectives import NAMES
+
+    return list(NAMES)
+
+
+def _penalty(text: str) -> dict[str, Any]:
+    """KIND or KIND:WEIGHT."""
+    from ..penalties import GradientPenalty
+
+    kind, colon, weight = text.partition(":")
+    try:
+        penalty = GradientPenalty(kind, weight=float(weight)) if colon else GradientPenalty(kind)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return penalty.config()
+
+
+def _refuse_unbounded(recipe: dict[str, Any]) -> None:
+    """The Wasserstein distance needs D's slope to be bounded."""
+    if recipe["objective"] == "wasserstein" and not recipe.get("penalty"):
+        raise ValueError("the wasserstein objective needs a bound on D: add --penalty wgan-gp")
 
 
 def _refuse_digits(name: str, data: str, shape: tuple[int, ...]) -> None:

@@ -74,7 +74,10 @@ def save_png(path: str | os.PathLike, picture: np.ndarray) -> None:
 
 
 def save_curves(path: str | os.PathLike, history: Sequence[dict[str, Any]]) -> None:
-    """Draw the losses, and D(x) with D(G(z)), against the epoch as a PNG, atomically."""
+    """Draw the losses, and D(x) with D(G(z)), against the epoch as a PNG, atomically.
+
+    D's answers are probabilities or any numbers, by the objective; the axis follows them.
+    """
     # The object interface: pyplot would keep every figure alive and choose a window system.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -84,15 +87,19 @@ def save_curves(path: str | os.PathLike, history: Sequence[dict[str, Any]]) -> N
     losses, scores = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     marker = "o" if len(epochs) == 1 else None  # one epoch makes no line
-    for axes, key, label in (
+    lines = [
         (losses, "d_loss", "d_loss"),
         (losses, "g_loss", "g_loss"),
+        (losses, "penalty", "penalty (in d_loss)"),
         (scores, "d_real", "D(x)"),
         (scores, "d_fake", "D(G(z))"),
-    ):
+    ]
+    for axes, key, label in (line for line in lines if line[1] in history[0]):
         axes.plot(epochs, [row[key] for row in history], label=label, marker=marker)
     losses.set(xlabel="epoch", ylabel="loss")
-    scores.set(xlabel="epoch", ylabel="probability of real", ylim=(0, 1))
+    scores.set(xlabel="epoch", ylabel="D's answer, mean")
+    if all(0 <= row[key] <= 1 for row in history for key in ("d_real", "d_fake")):
+        scores.set(ylim=(0, 1))
     for axes in (losses, scores):
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)

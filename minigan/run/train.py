@@ -19,7 +19,6 @@ from ..random import Key
 from . import datasets, imaging
 from .folder import RunFolder, refuse_used, where
 
-_METRICS = ("d_loss", "g_loss", "d_real", "d_fake")
 _FETCH_SECONDS = 0.1  # how often scalars leave the device, so that steps need not wait for it
 
 
@@ -48,8 +47,8 @@ def train(
     on_epoch: called as on_epoch(epoch, gan, logs) after each epoch.
     progress: show a progress bar, and at the end where the files are.
 
-    The dict of an epoch has epoch (from 1), step, the means of d_loss, g_loss, d_real = D(x) and
-    d_fake = D(G(z)), and images_per_second.
+    The dict of an epoch has epoch (from 1), step, the means of what GAN.train_step returns (d_loss,
+    g_loss, d_real = D(x), d_fake = D(G(z)), and penalty if there is one), and images_per_second.
 
     Ctrl-C finishes the step, saves the weights and raises KeyboardInterrupt. Raises
     TrainingStopped when a loss is not finite, ValueError or TypeError when the arguments do not
@@ -126,7 +125,7 @@ class _Meter:
 
     def __init__(self, step: int, bar: Any):
         self.step, self.bar = step, bar
-        self.sums = dict.fromkeys(_METRICS, 0.0)
+        self.sums: dict[str, float] = {}
         self.count = 0
         self.waiting: list[tuple[dict[str, Any], int]] = []
         self.fetched = time.perf_counter()
@@ -139,10 +138,10 @@ class _Meter:
     def fetch(self) -> None:
         for scalars, images in self.waiting:
             self.step += 1
-            values = {name: float(scalars[name]) for name in _METRICS}
+            values = {name: float(scalar) for name, scalar in scalars.items()}
             self._check(values)
-            for name in _METRICS:
-                self.sums[name] += values[name]
+            for name, value in values.items():
+                self.sums[name] = self.sums.get(name, 0.0) + value
             self.count += 1
             self.bar.set_postfix_str(describe(values), refresh=False)
             self.bar.update(images)
@@ -164,8 +163,9 @@ class _Meter:
 
 def describe(logs: dict[str, Any]) -> str:
     """The losses and scores of a step or an epoch in one line."""
+    penalty = f"penalty {logs['penalty']:.2f} " if "penalty" in logs else ""
     return (
-        f"d_loss {logs['d_loss']:.2f} g_loss {logs['g_loss']:.2f} "
+        f"d_loss {logs['d_loss']:.2f} {penalty}g_loss {logs['g_loss']:.2f} "
         f"D(x) {logs['d_real']:.2f} D(G(z)) {logs['d_fake']:.2f}"
     )
 
