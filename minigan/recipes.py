@@ -102,7 +102,8 @@ def with_objective(recipe: Recipe, objective: Any, penalty: Any) -> tuple[Recipe
     None leaves the recipe's own.  Targets that the objective does not know are left out, and
     objectives that pair real images with fakes get as many of each, in one update.
     """
-    changed, recipe = [], copy.deepcopy(recipe)
+    changed: list[str] = []
+    recipe = copy.deepcopy(recipe)
     if penalty is not None:
         recipe["penalty"] = penalty
     if objective is None:
