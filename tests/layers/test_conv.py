@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigan as mg
+from minigan.layers.base import from_config, to_config
 from tests.helpers import draw
 
 
@@ -180,6 +181,75 @@ def test_gradients(cls, opts, kernel_size, channels, filters, activation, batch,
     layer = cls(filters, kernel_size, activation=activation, **opts)
     report = mg.check_gradients(layer, shape, batch=batch, seed=seed)
     assert report.ok and report.max_error <= 1e-11, str(report)
+
+
+@settings(max_examples=30, derandomize=True)
+@given(layers, options, sides, st.integers(2, 3), st.integers(1, 2), st.integers(1, 2))
+def test_groups_are_convolutions_side_by_side(cls, opts, kernel_size, groups, cin, cout):
+    """Group i takes its own slice of the channels and of the kernel, and gives its own slice."""
+    shape = (5, 4, groups * cin)
+    if cls.axes == 1:
+        kernel_size, shape = kernel_size[0], (5, groups * cin)
+        opts = {**opts, "strides": opts["strides"][0]}
+    opts = {**opts, "activation": "tanh", "bias_initializer": "random_normal"}
+    layer = cls(groups * cout, kernel_size, groups=groups, **opts)
+    out = layer.build(shape, "float64")
+    x, tx = draw((2, *shape)), draw((2, *shape), seed=1)
+    dy, ddy = draw((2, *out), seed=2), draw((2, *out), seed=3)
+
+    def passes(layer, x, tx, dy, ddy):
+        y, cache = layer.forward(x)
+        dx, grads = layer.backward(dy, cache)
+        ddx, dgrads = layer.backward_tangent(dy, ddy, tx, cache)
+        return [y, dx, layer.tangent(tx, cache), ddx], [grads, dgrads]
+
+    found, found_grads = passes(layer, x, tx, dy, ddy)
+    ins = cin if layer.transposed else cout  # the kernel's last axis, of one group
+    for i in range(groups):
+        one = cls(cout, kernel_size, **opts)
+        one.build((*shape[:-1], cin), "float64")
+        part_in, part_out = slice(i * cin, (i + 1) * cin), slice(i * cout, (i + 1) * cout)
+        cuts = {"kernel": slice(i * ins, (i + 1) * ins), "bias": part_out}
+        for k, p in one.params.items():
+            p[...] = layer.params[k][..., cuts[k]]
+        pairs = zip((x, tx, dy, ddy), (part_in, part_in, part_out, part_out), strict=True)
+        alone, alone_grads = passes(one, *(np.ascontiguousarray(a[..., cut]) for a, cut in pairs))
+        for a, e, cut in zip(found, alone, (part_out, part_in) * 2, strict=True):
+            np.testing.assert_allclose(a[..., cut], e, rtol=1e-11, atol=1e-13)
+        for a, e in zip(found_grads, alone_grads, strict=True):
+            for k, g in e.items():
+                np.testing.assert_allclose(a[k][..., cuts[k]], g, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("cls", [mg.Conv2D, mg.Conv2DTranspose])
+def test_the_gradients_of_groups(cls):
+    """Depthwise, and two groups of different widths in and out."""
+    for filters, groups in ((4, 4), (6, 2)):
+        layer = cls(filters, 3, strides=2, padding="same", groups=groups)
+        report = mg.check_gradients(layer, (5, 4, 4))
+        assert report.ok and report.max_error <= 1e-11, str(report)
+
+
+def test_the_kernels_of_groups():
+    """Only the diagonal blocks are stored."""
+    plain, up = mg.Conv2D(6, 3, groups=2), mg.Conv2DTranspose(6, 3, groups=2)
+    assert plain.build((5, 5, 4)) == (3, 3, 6) and up.build((5, 5, 4)) == (7, 7, 6)
+    assert plain.params["kernel"].shape == (3, 3, 2, 6)
+    assert up.params["kernel"].shape == (3, 3, 3, 4)
+    assert from_config(to_config(plain)).groups == 2 and mg.Conv2D(1, 1).groups == 1
+
+
+def test_groups_must_divide_the_channels_and_the_filters():
+    for cls in (mg.Conv2D, mg.Conv2DTranspose):
+        for filters, groups in ((6, 3), (3, 2), (4, 8)):
+            with pytest.raises(
+                ValueError,
+                match=f"groups={groups} should divide the 4 channels .* the {filters} filters",
+            ):
+                cls(filters, 3, groups=groups).build((5, 5, 4))
+    for bad in (0, -1, 1.5, True, None):
+        with pytest.raises(ValueError, match="Conv1D: groups=.*whole number of 1 or more"):
+            mg.Conv1D(4, 3, groups=bad)
 
 
 def test_the_first_weights():

@@ -1,4 +1,4 @@
-"""BatchNorm: the formulas of its docstring, its running state, and the traps of testing it."""
+"""Normalisation: the formulas of its docstrings, running state, and the traps of testing it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigan as mg
+from minigan.layers.base import from_config, to_config
 from minigan.numeric import Numeric, compare
 from tests.helpers import built, draw
 
 
-def layer_on(shape, dtype="float64", **options):
-    layer = mg.BatchNorm(**options)
+def layer_on(shape, dtype="float64", make=mg.BatchNorm, **options):
+    layer = make(**options)
     layer.build(shape, dtype)
+    if not layer.params:
+        return layer
     layer.params["gamma"][...] = draw((shape[-1],), seed=5)
     layer.params["beta"][...] = draw((shape[-1],), seed=6)
     return layer
@@ -156,3 +159,120 @@ def test_arguments():
     with pytest.raises(ValueError, match="takes 2 to 4 axes"):
         mg.BatchNorm().build((2, 2, 2, 2))
     assert mg.BatchNorm().null_gradients() == set()
+
+
+# the norms of single samples: for each value of a sample (h, w, c), the number of its group
+
+
+def of_sample(h, w, c):
+    return np.zeros((h, w, c), int)
+
+
+def of_position(h, w, c):
+    return np.repeat(np.arange(h * w), c).reshape(h, w, c)
+
+
+def of_channel(h, w, c):
+    return np.tile(np.arange(c), (h, w, 1))
+
+
+# name -> (layer, options, whether the mean is subtracted, groups)
+GROUPED = {
+    "layer_norm": (mg.LayerNorm, {"over": "position"}, True, of_position),
+    "layer_norm sample": (mg.LayerNorm, {"over": "sample"}, True, of_sample),
+    "instance_norm": (mg.InstanceNorm, {}, True, of_channel),
+    "pixel_norm": (mg.PixelNorm, {}, False, of_position),
+}
+every_grouped = pytest.mark.parametrize("name", GROUPED)
+
+
+@every_grouped
+@pytest.mark.parametrize("training", [True, False])
+def test_the_formulas_of_the_norms_of_a_sample(name, training):
+    """One group at a time, with the whole Jacobian P of xhat, and its movement along tx."""
+    make, options, centred, groups = GROUPED[name]
+    shape = (3, 2, 4)
+    layer = layer_on(shape, make=make, epsilon=0.01, **options)
+    gamma, beta = (layer.params.get(k, np.full(4, v)) for k, v in (("gamma", 1.0), ("beta", 0.0)))
+    x, dy, ddy, tx = (draw((5, *shape), seed=s) for s in range(4))
+    x += 1
+    y, cache = layer.forward(x, training=training)
+    ty = layer.tangent(tx, cache)
+    dx, grads = layer.backward(dy, cache)
+    ddx, dgrads = layer.backward_tangent(dy, ddy, tx, cache)
+    xhat, txhat = np.zeros_like(x), np.zeros_like(x)
+    which = groups(*shape)
+    for n, i in np.ndindex(5, which.max() + 1):
+        own = n, which == i
+        m, g, dg = x[own].size, (gamma * dy)[own], (gamma * ddy)[own]
+        mean = math.fsum(x[own]) / m if centred else 0
+        s = 1 / math.sqrt(math.fsum((x[own] - mean) ** 2) / m + 0.01)
+        h = s * (x[own] - mean)
+        P = s * (np.eye(m) - centred / m - np.outer(h, h) / m)
+        xhat[own], th = h, P @ tx[own]
+        txhat[own] = th
+        a = s * (tx[own] * h).mean()
+        moved = P @ dg - s * (h * (g * th).mean() + th * (g * h).mean()) - a * (P @ g)
+        np.testing.assert_allclose(dx[own], P @ g, rtol=1e-10, atol=1e-13)
+        np.testing.assert_allclose(ddx[own], moved, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(y, gamma * xhat + beta, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(ty, gamma * txhat, rtol=1e-11, atol=1e-13)
+    axes = (0, 1, 2)
+    expected = {"gamma": (dy * xhat).sum(axes), "beta": dy.sum(axes)}
+    moved = {"gamma": (ddy * xhat + dy * txhat).sum(axes), "beta": ddy.sum(axes)}
+    assert list(grads) == list(dgrads) == list(layer.params)
+    for k in grads:
+        np.testing.assert_allclose(grads[k], expected[k], rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(dgrads[k], moved[k], rtol=1e-11, atol=1e-13)
+
+
+@every_grouped
+def test_the_samples_of_a_batch_do_not_meet(name):
+    make, options, *_ = GROUPED[name]
+    layer = layer_on((3, 4, 2), make=make, **options)
+    x = draw((4, 3, 4, 2))
+    y, cache = layer.forward(x)
+    dx, _ = layer.backward(y[::-1], cache)
+    for n in range(4):
+        alone, cache = layer.forward(x[n : n + 1])
+        np.testing.assert_allclose(alone[0], y[n], rtol=1e-13)
+        np.testing.assert_allclose(
+            layer.backward(y[::-1][n : n + 1], cache)[0][0], dx[n], atol=1e-13
+        )
+    assert not layer.state and cache.state is None
+
+
+@settings(max_examples=30, derandomize=True)
+@given(
+    st.sampled_from(list(GROUPED)), st.lists(st.integers(2, 4), min_size=1, max_size=4),
+    st.booleans(), st.integers(0, 50),
+)  # fmt: skip
+def test_gradients_of_the_norms_of_a_sample(name, shape, training, seed):
+    make, options, *_ = GROUPED[name]
+    shape = (*shape, 3) if make is mg.InstanceNorm else (*shape[:-1], shape[-1] + 1)
+    report = mg.check_gradients(make(**options), shape, batch=2, seed=seed, training=training)
+    assert report.ok and report.max_error <= 1e-11, str(report)
+
+
+def test_pixel_norm_of_zeros_is_zero():
+    layer = layer_on((2, 3), "float32", make=mg.PixelNorm)
+    y, cache = layer.forward(np.zeros((1, 2, 3), "float32"))
+    dx, _ = layer.backward(np.ones_like(y), cache)
+    assert not y.any() and np.allclose(dx, 1e4, rtol=1e-5)  # 1/sqrt(epsilon)
+
+
+def test_arguments_of_the_norms_of_a_sample():
+    assert [make().epsilon for make, *_ in GROUPED.values()] == [1e-3, 1e-3, 1e-3, 1e-8]
+    assert mg.LayerNorm().over == "position"
+    for make, options, *_ in GROUPED.values():
+        layer = make(epsilon=0.02, **options)
+        again = from_config(to_config(layer))
+        assert to_config(again) == to_config(layer) and again.epsilon == 0.02
+        with pytest.raises(ValueError, match=f"{make.__name__}: epsilon=0.5 should be small"):
+            make(epsilon=0.5)
+        with pytest.raises(ValueError, match=f"{make.__name__} takes .*got"):
+            make(**options).build(())
+    with pytest.raises(ValueError, match="over='batch' is unknown; choose one of 'position', 'sam"):
+        mg.LayerNorm(over="batch")
+    with pytest.raises(ValueError, match=r"InstanceNorm takes \(None, time, .*got \(None, 3\)"):
+        mg.InstanceNorm().build((3,))
