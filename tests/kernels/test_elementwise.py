@@ -21,15 +21,21 @@ KERNELS = {
     "sigmoid_backward": (2, ()),
     "leaky_relu": (1, (0.2,)),
     "leaky_relu_backward": (2, (0.2,)),
+    "tanh_tangent": (4, ()),
+    "sigmoid_tangent": (4, ()),
+    "silu": (1, ()),
+    "silu_backward": (2, ()),
+    "silu_tangent": (4, ()),
 }
+IN_PLACE = [k for k in KERNELS if "silu" not in k and "tangent" not in k and k != "multiply"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=90)
 @given(
     st.sampled_from(list(KERNELS)),
     shapes,
     st.sampled_from(DTYPES),
-    st.lists(st.sampled_from(LAYOUTS), min_size=2, max_size=2),
+    st.lists(st.sampled_from(LAYOUTS), min_size=4, max_size=4),
     st.sampled_from([1, 7, 1 << 17]),
     st.integers(1, 3),
 )
@@ -40,13 +46,14 @@ def test_each_kernel_is_its_definition(name, shape, dtype, layouts, block, count
     with forced(threads_=count, element_block=block):
         found = getattr(cpu, name)(*arrays, *arguments)
     assert_close(found, getattr(reference, name)(*before, *arguments), 2)
+    assert found.flags.c_contiguous
     assert all(np.array_equal(a, b) for a, b in zip(arrays, before, strict=True))
     assert not any(np.shares_memory(found, a) for a in arrays)
 
 
 @settings(max_examples=40)
 @given(
-    st.sampled_from([k for k in KERNELS if k != "multiply"]),
+    st.sampled_from(IN_PLACE),
     shapes,
     st.sampled_from(DTYPES),
     st.sampled_from(LAYOUTS),
@@ -116,13 +123,35 @@ def test_extreme_inputs_saturate_without_a_warning(module, dtype):
 
 def test_complex_kernels_carry_a_derivative():
     x, h = np.array([-740.0, -20.0, -0.5, 0.3, 30.0]), 1e-20
-    for name in ("sigmoid", "tanh"):
-        y = getattr(cpu, name)(x)
+    for name in ("sigmoid", "tanh", "silu"):
+        y = x if name == "silu" else getattr(cpu, name)(x)
         slope = getattr(cpu, name + "_backward")(np.ones(5), y)
         found = getattr(cpu, name)(x + 1j * h).imag / h
         np.testing.assert_allclose(found, slope, rtol=1e-12, atol=1e-15)
     found = cpu.leaky_relu(x + 1j * h, 0.2).imag / h
     assert np.allclose(found, [0.2, 0.2, 0.2, 1, 1], rtol=1e-15)
+
+
+@pytest.mark.parametrize("module", [cpu, reference])
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "silu"])
+def test_a_tangent_kernel_is_the_derivative_of_backward(module, name):
+    """Along (ddy, ta), a being what backward reads."""
+    (dy, ddy, a, ta), h = (draw((40,), seed=i) for i in range(4)), 1e-20
+    moved = getattr(module, name + "_backward")(dy + 1j * h * ddy, a + 1j * h * ta)
+    found = getattr(module, name + "_tangent")(dy, ddy, a, ta)
+    np.testing.assert_allclose(found, moved.imag / h, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("module", [cpu, reference])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_silu_of_extreme_inputs(module, dtype):
+    x = np.array([-1e4, -800, 0, 800, 1e4], dtype)
+    one = np.ones_like(x)
+    assert np.array_equal(module.silu(x), np.array([0, 0, 0, 800, 1e4], dtype))
+    assert np.array_equal(module.silu_backward(one, x), np.array([0, 0, 0.5, 1, 1], dtype))
+    bend = module.silu_tangent(one, 0 * one, x, one)
+    assert np.array_equal(bend, np.array([0, 0, 0.5, 0, 0], dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

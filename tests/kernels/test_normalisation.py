@@ -60,6 +60,67 @@ def test_passes_are_their_definitions(shape, dtype, layout, block, data):
     assert np.array_equal(x, before[0]) and np.array_equal(dy, before[1])
 
 
+@st.composite
+def factor_shapes(draw_from, shape):
+    """A number, a vector along the last axis, or one value for each group of a sample."""
+    kind = draw_from(st.sampled_from(["number", "vector", "group"]))
+    if kind == "group":
+        kept = draw_from(st.lists(st.booleans(), min_size=len(shape) - 1, max_size=len(shape) - 1))
+        return shape[0], *(n if k else 1 for n, k in zip(shape[1:], kept, strict=True))
+    return () if kind == "number" else shape[-1:]
+
+
+@settings(max_examples=80, derandomize=True)
+@given(
+    shapes, st.sampled_from(DTYPES), st.lists(layouts, min_size=3, max_size=3),
+    st.sampled_from([1, 7, 1 << 17]), st.integers(1, 3), st.data(),
+)  # fmt: skip
+def test_passes_with_factors_of_any_kind(shape, dtype, where, block, count, data):
+    """Each factor is met by its own sample, whatever the blocks and the threads."""
+    x, y, z = (laid_out(draw(shape, dtype, seed=i), m) for i, m in enumerate(where))
+    a, b, c = (draw(data.draw(factor_shapes(shape)), dtype, seed=s) for s in (3, 4, 5))
+    calls = {
+        "normalise": (x, a, b),
+        "scale_shift": (x, a, b),
+        "normalise_dx": (x, y, a, b, c),
+        "subtract_scaled": (x, y, a, z, b),
+    }
+    for name, arguments in calls.items():
+        given_before = [arg.copy() for arg in arguments]
+        expected = getattr(reference, name)(*given_before)
+        with forced(threads_=count, element_block=block):
+            found = getattr(cpu, name)(*arguments)
+        assert_close(found, expected, 4, scale=64)
+        kept = slice(1, None) if name == "subtract_scaled" else slice(None)  # it writes into x
+        pairs = zip(arguments[kept], given_before[kept], strict=True)
+        assert all(np.array_equal(arg, before) for arg, before in pairs)
+    assert found is x
+
+
+@settings(max_examples=50, derandomize=True)
+@given(
+    shapes, st.sampled_from(DTYPES), layouts, st.sampled_from([1, 7, 1 << 17]),
+    st.integers(1, 3), st.data(),
+)  # fmt: skip
+def test_sums_within_samples(shape, dtype, layout, block, count, data):
+    axes = data.draw(st.sets(st.sampled_from(range(1, len(shape))), min_size=1).map(tuple))
+    a = laid_out(draw(shape, dtype), layout)
+    with forced(threads_=count, element_block=block):
+        found = cpu.sums(a, axes)
+    assert found.shape == tuple(1 if i in axes else n for i, n in enumerate(shape))
+    assert_close(found, reference.sums(a, axes), a.size, scale=4)
+    whole = found.reshape(len(a), -1).sum(axis=1)  # of each sample, whatever the axes
+    assert_close(whole, a.reshape(len(a), -1).sum(axis=1), a.size, scale=4)
+
+
+@pytest.mark.parametrize("axes", [(1,), (1, 2)])
+def test_sums_of_many_float32_numbers_of_a_sample_keep_their_digits(axes):
+    a = np.full((2, 500, 400), 0.1, "float32")
+    found = cpu.sums(a, axes)
+    exact = float(np.float32(0.1)) * math.prod(a.shape[i] for i in axes)
+    assert found.dtype == np.float32 and np.abs(found / exact - 1).max() < 2e-5
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("same", [True, False])
 def test_scale_shift_writes_into_out(layout, same):

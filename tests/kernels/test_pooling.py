@@ -28,6 +28,13 @@ tiles = st.integers(1, 3).flatmap(  # the fast form: windows side by side
 geometries = st.builds(Geometry, axes, axes) | st.builds(Geometry, tiles, tiles)
 
 
+def assert_adjoint(outer, inner):
+    """<L x, dy> = <x, L^T dy>, given (L x, dy) and (x, L^T dy)."""
+    (a, b), (c, d) = outer, inner
+    tolerance = 1e-4 if a.dtype == "float32" else 1e-12
+    assert abs((a * b).sum() - (c * d).sum()) <= tolerance * (1 + np.abs(a * b).sum())
+
+
 @settings(max_examples=60)
 @given(
     geometries, st.integers(1, 4), st.integers(1, 3), st.sampled_from(DTYPES),
@@ -43,11 +50,14 @@ def test_max_pool_is_its_definition(geo, n, c, dtype, layout, ties, seed):
         assert np.array_equal(y, y_expected) and np.array_equal(winner, winner_expected)
         dy = laid_out(draw(y.shape, dtype, seed + 1), layout)
         found = cpu.max_pool2d_adjoint(dy, winner, geo)
+        tx = laid_out(draw(x.shape, dtype, seed + 2), layout)
+        ty = cpu.max_pool2d_tangent(tx, winner, geo)
     assert_close(found, reference.max_pool2d_adjoint(dy, winner, geo), 16)
-    # the map x -> y with the winners held fixed is linear: <L x, dy> = <x, L^T dy>
-    left, right = (y * dy).sum(), (x * found).sum()
-    tolerance = 1e-4 if dtype == "float32" else 1e-12
-    assert abs(left - right) <= tolerance * (1 + np.abs(y * dy).sum())
+    # the map x -> y with the winners held fixed is linear
+    assert np.array_equal(cpu.max_pool2d_tangent(x, winner, geo), y)
+    assert np.array_equal(ty, reference.max_pool2d_tangent(tx, winner, geo))
+    assert ty.dtype == tx.dtype
+    assert_adjoint((ty, dy), (tx, found))
 
 
 @pytest.mark.parametrize(
@@ -103,8 +113,7 @@ def test_average_pool(geo, c, dtype, layout):
     dx = cpu.average_pool2d_adjoint(dy, geo)
     assert_close(y, reference.average_pool2d(x, geo), 16)
     assert_close(dx, reference.average_pool2d_adjoint(dy, geo), 16)
-    tolerance = 1e-4 if dtype == "float32" else 1e-12
-    assert abs((y * dy).sum() - (x * dx).sum()) <= tolerance * (1 + np.abs(x * dx).sum())
+    assert_adjoint((y, dy), (x, dx))
 
 
 @settings(max_examples=40)
@@ -119,16 +128,33 @@ def test_upsampling(n, h, w, c, fh, fw, dtype, layout):
     assert_close(dx, reference.upsample2d_adjoint(dy, (fh, fw)), fh * fw, scale=16)
     assert y.flags.c_contiguous and not np.shares_memory(y, x)
     assert np.array_equal(x, before[0]) and np.array_equal(dy, before[1])
-    tolerance = 1e-4 if dtype == "float32" else 1e-12
-    assert abs((y * dy).sum() - (x * dx).sum()) <= tolerance * (1 + np.abs(y * dy).sum())
+    assert_adjoint((y, dy), (x, dx))
+
+
+@settings(max_examples=40, derandomize=True)
+@given(
+    *(st.integers(1, 5) for _ in range(6)), st.sampled_from(DTYPES), st.sampled_from(LAYOUTS),
+    st.sampled_from([cpu, reference]),
+)  # fmt: skip
+def test_resampling(n, h, w, c, oh, ow, dtype, layout, module):
+    x = laid_out(draw((n, h, w, c), dtype), layout)
+    real = "float32" if dtype == "float32" else "float64"
+    rows, cols = draw((oh, h), real, 1), draw((ow, w), real, 2)
+    y = module.resample2d(x, rows, cols)
+    assert_close(y, np.einsum("oh,nhwc,pw->nopc", rows, x, cols), h * w, scale=64)
+    dy = laid_out(draw(y.shape, dtype, 3), layout)
+    assert_adjoint((y, dy), (x, module.resample2d(dy, rows.T, cols.T)))
 
 
 @pytest.mark.parametrize("stride, kernel", [(2, 2), (3, 2), (2, 3)])
 def test_large_batches_over_threads_give_the_same_bits(stride, kernel):
     geo = Geometry(Axis(13, 4, kernel, stride, 0), Axis(12, 4, kernel, stride, 0))
-    x = draw((9, 13, 12, 5), "float32")
-    with forced(threads_=1):
-        one = cpu.max_pool2d(x, geo)
-    with forced(threads_=3):
-        three = cpu.max_pool2d(x, geo)
+    x, tx = draw((9, 13, 12, 5), "float32"), draw((9, 13, 12, 5), "float32", 1)
+
+    def passes(count):
+        with forced(threads_=count):
+            y, winner = cpu.max_pool2d(x, geo)
+            return y, winner, cpu.max_pool2d_tangent(tx, winner, geo)
+
+    one, three = passes(1), passes(3)
     assert all(np.array_equal(a, b) for a, b in zip(one, three, strict=True))
