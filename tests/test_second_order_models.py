@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigan as mg
-from tests.helpers import KEY, draw
+from minigan.kernels import cpu
+from tests.helpers import KEY, draw, same
 
 STEP = 1e-20
 TOLERANCE = 1e-11
@@ -149,6 +150,46 @@ def test_a_conditional_critic(merge):
     assert all(np.abs(g).max() > 0 for g in dgrads.values())
     for k, g in grads.items():
         assert_near(dgrads[k], g.imag / STEP, 1)
+
+
+def test_a_product_of_two_branches_that_both_move():
+    """Each from its own input; then both from one, behind layers without parameters."""
+    branches = [mg.Dense(3, activation="tanh"), mg.Sequential([mg.SiLU(), mg.Dense(3)])]
+    two = mg.Parallel(branches, merge="dot")
+    two.build(((4,), (5,)), "float64")
+    x, tx = (tuple(draw((3, n), seed=s + n) for n in (4, 5)) for s in (0, 10))
+    y, cache = two.forward(x)
+    dy, ddy = draw(y.shape, seed=2), draw(y.shape, seed=3)
+    ddx, dgrads = two.backward_tangent(dy, ddy, tx, cache)
+    twin = two.astype("complex128")
+    y, moved = twin.forward(tuple(a + 1j * STEP * t for a, t in zip(x, tx, strict=True)))
+    dx, grads = twin.backward(dy + 1j * STEP * ddy, moved)
+    assert_near(two.tangent(tx, cache), y.imag / STEP, 1)
+    for found, expected in [*zip(ddx, dx, strict=True), *((dgrads[k], grads[k]) for k in grads)]:
+        assert_near(found, expected.imag / STEP, 1)
+
+    branches = [mg.Dense(3), mg.Dense(3, activation="sigmoid")]
+    model = mg.Sequential([mg.Tanh(), mg.Flatten(), mg.Parallel(branches, merge="dot")])
+    report = mg.check_gradients(model, (2, 2))
+    assert report.ok and report.max_error <= TOLERANCE, str(report)
+
+
+def test_below_the_first_parameters_no_direction_goes_down(monkeypatch):
+    model = mg.Sequential(
+        [mg.UpSampling2D(2), mg.Tanh(), mg.Conv2D(2, 3), mg.Sigmoid()], input_shape=(3, 3, 2)
+    )
+    x = draw((2, 3, 3, 2), "float32")
+    y, cache = model.forward(x)
+    _, first = model.input_gradient(y, cache)
+    _, expected = model.backward_tangent(first, y, x, cache)
+    for kernel in ("upsample2d_adjoint", "tanh_tangent", "conv2d_adjoint"):
+        monkeypatch.setattr(cpu, kernel, None)
+    none, dgrads = model.backward_tangent(first, y, x, cache, wrt="params")
+    assert none is None and same(dgrads, expected)
+    bare = mg.Sequential([mg.Tanh()], input_shape=(3, 3, 2))
+    y, cache = bare.forward(x)
+    none, dgrads = bare.backward_tangent(y, y, x, cache, wrt="params")
+    assert none is None and not dgrads
 
 
 def test_the_directions_of_a_conditional_critic_are_checked():
