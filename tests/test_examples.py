@@ -27,15 +27,15 @@ def run(script: pathlib.Path, *args: str, cwd: pathlib.Path) -> str:
 def test_the_ring_is_learned(tmp_path):
     before, after = re.findall(r"(\d\.\d+)", run(ROOT / "examples/ring.py", cwd=tmp_path))
     assert float(before) > 0.5
-    assert float(after) < 0.15
+    assert float(after) < 0.1
 
 
 def test_the_readme_shows_the_ring_example_and_its_figures(tmp_path):
     code = (ROOT / "examples/ring.py").read_text()
     assert code[code.index("import numpy") :].strip() in README
-    for figure in re.findall(r"(\d\.\d+)", run(ROOT / "examples/ring.py", cwd=tmp_path)):
-        shown = [float(text) for text in re.findall(r"\b0\.\d\d\d\b", README)]
-        assert any(abs(float(figure) - value) < 0.02 for value in shown), figure
+    before, after = re.findall(r"(\d\.\d+)", run(ROOT / "examples/ring.py", cwd=tmp_path))
+    stated = re.search(r"prints (\S+) and then a figure below (\S+) ", README)
+    assert stated and before == stated[1] and float(after) < float(stated[2])
 
 
 def test_own_layer_passes_and_its_mistake_is_named(tmp_path):
