@@ -276,3 +276,17 @@ def test_arguments_of_the_norms_of_a_sample():
         mg.LayerNorm(over="batch")
     with pytest.raises(ValueError, match=r"InstanceNorm takes \(None, time, .*got \(None, 3\)"):
         mg.InstanceNorm().build((3,))
+
+
+@pytest.mark.parametrize(
+    "inner", [lambda: mg.Conv2D(4, 2), lambda: mg.SpectralNorm(mg.Conv2D(4, 2))]
+)
+@pytest.mark.parametrize("name", ["batch_normalization", *GROUPED])
+def test_a_bias_before_a_norm_is_null_where_its_channel_s_mean_is_subtracted(name, inner):
+    make, options = (mg.BatchNorm, {}) if name == "batch_normalization" else GROUPED[name][:2]
+    model = mg.Sequential([inner(), make(**options)], input_shape=(4, 4, 2), dtype="float64")
+    bias = next(k for k in model.params if k.endswith("bias"))
+    null = {bias} if make in (mg.BatchNorm, mg.InstanceNorm) else set()
+    assert model.null_gradients() == null
+    report = mg.check_gradients(model)  # asserts that they are zero, and that no other is
+    assert report.ok and report.max_error <= 1e-11, str(report)
