@@ -118,8 +118,13 @@ def column_sums(a: Array) -> Array:
 
 
 def sums(a: Array, axes: tuple[int, ...]) -> Array:
-    """The sum over these axes, which stay as axes of length 1."""
-    return a.sum(axis=axes, keepdims=True)
+    """The sum over these axes, which stay as axes of length 1.
+
+    One axis after the other: in float32 a few short sums round less than one long one.
+    """
+    for axis in sorted(axes, reverse=True):
+        a = a.sum(axis=axis, keepdims=True)
+    return a
 
 
 def add_bias(y: Array, bias: Array) -> Array:

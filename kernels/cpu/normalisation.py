@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import reference
 from . import pool, threads
 from .elementwise import ELEMENT, each, matrices
 
@@ -63,7 +64,7 @@ def sums(a: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """The sum over these axes, not the first, which stay as axes of length 1."""
     shape = tuple(1 if i in axes else n for i, n in enumerate(a.shape))
     out = np.empty(shape, a.dtype)
-    each(lambda a, out: a.sum(axis=axes, keepdims=True, out=out), a, out)
+    each(lambda a, out: np.copyto(out, reference.sums(a, axes)), a, out)
     return out
 
 
@@ -73,11 +74,12 @@ def _with_factors(
     """block(*blocks of the arrays, *factors).
 
     A factor is a number, a vector along the last axis, or an array of as many axes as the arrays,
-    which is cut into blocks as they are.
+    which is cut into blocks as they are unless its first axis has length 1.
     """
     axes, n = arrays[0].ndim, len(arrays)
-    cut = [axes > 1 and np.ndim(f) == axes for f in factors]
-    if not any(cut):
+    full = [axes > 1 and np.ndim(f) == axes for f in factors]
+    cut = [is_full and len(f) > 1 for is_full, f in zip(full, factors, strict=True)]
+    if not any(full):
         each(lambda *blocks: block(*blocks, *factors), *matrices(*arrays))
         return
 

@@ -55,6 +55,23 @@ def check_array(name: str, x: Any, shape: Shape, dtype: np.dtype) -> Any:
     return x
 
 
+def check_alike(
+    name: str, what: str, a: Any, shape: Shape, dtype: np.dtype, role: str, side: str
+) -> None:
+    """ValueError or TypeError when `a` has not the shape and dtype of a pass's input or output."""
+    if getattr(a, "shape", None) != shape:
+        found = a.shape if hasattr(a, "shape") else f"{type(a).__name__}, no shape"
+        raise ValueError(
+            f"{name}: {what} has shape {found}, but the {side} of this cache's forward was "
+            f"{shape}; {what} is {role} that {side}"
+        )
+    if a.dtype != dtype:
+        raise TypeError(
+            f"{name}: {what} is {a.dtype}, the layer {dtype}; "
+            f"convert it with .astype({dtype.name!r})"
+        )
+
+
 def _shape_advice(got: Shape, shape: Shape) -> str:
     if got == shape:
         return "; the batch axis is missing: x[None] is a batch of one"

@@ -32,7 +32,7 @@ from .. import initializers, random
 from ..backend import check_dtype
 from ..random import Key
 from ..spelling import Spelling, did_you_mean
-from .arguments import Array, Shape, as_shape, check_array
+from .arguments import Array, Shape, as_shape, check_alike, check_array
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -160,7 +160,7 @@ class Layer(metaclass=Spelling):
         self._check_pass("input_gradient", cache)
         self.check_gradient(dy, cache.batch)
         dx, kept = self.pullback_kept(dy, cache.saved)
-        return dx, First(kept, cache)
+        return copy.deepcopy(dx), First(kept, cache)  # `kept` may hold dx: the caller's is his own
 
     def backward_tangent(
         self, dy: Array | First, ddy: Array, tx: Any, cache: Cache, wrt: str = "both"
@@ -244,26 +244,15 @@ class Layer(metaclass=Spelling):
 
     def check_gradient(self, dy: Any, batch: int | None, what: str = "dy") -> None:
         """ValueError or TypeError when dy cannot be the gradient of the output of this forward."""
-        output = (batch, *self.output_shape)
-        if getattr(dy, "shape", None) != output:
-            raise ValueError(
-                f"{self.name}: {what} has shape {getattr(dy, 'shape', None)}, but the output of "
-                f"this cache's forward was {output}; {what} is the gradient of that output"
-            )
-        if dy.dtype != self.dtype:
-            raise TypeError(
-                f"{self.name}: {what} is {dy.dtype}, the layer {self.dtype}; "
-                f"convert it with .astype({self.dtype.name!r})"
-            )
+        shape = (batch, *self.output_shape)
+        check_alike(self.name, what, dy, shape, self.dtype, "the gradient of", "output")
 
     def check_tangent(self, tx: Any, batch: int | None) -> Any:
         """tx, after its shape and dtype have been found to be those of forward's input."""
-        tx = check_array(self.name, tx, self.input_shape, self.dtype)
-        if len(tx) != batch:
-            raise ValueError(
-                f"{self.name}: tx has {len(tx)} samples, but this cache's forward had {batch}; "
-                "tx is a direction of its input"
-            )
+        if self.dtype.kind == "c" and getattr(tx, "dtype", self.dtype).kind == "f":
+            tx = tx.astype(self.dtype)
+        shape = (batch, *self.input_shape)
+        check_alike(self.name, "tx", tx, shape, self.dtype, "a direction of", "input")
         return tx
 
     def _check_pass(self, what: str, cache: Any, wrt: str = "both") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,8 @@ class Resampling2D(Fixed):
     ) -> None:
         super().__init__()
         pair = tuple(factor) if isinstance(factor, (tuple, list)) else (factor, factor)
-        numbers = all(isinstance(f, (int, float)) and 0 < f < math.inf for f in pair)
-        if len(pair) != 2 or not numbers:
+        numbers = all(isinstance(f, Real) and not isinstance(f, bool) for f in pair)
+        if len(pair) != 2 or not numbers or not all(0 < f < math.inf for f in pair):
             raise ValueError(
                 f"Resampling2D: factor={factor!r} should be a positive number, or two: 2 doubles "
                 "the sides, 0.5 halves them"

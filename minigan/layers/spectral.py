@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..backend import asarray
+from ..backend import asarray, home
 from .arguments import Array
 from .base import Cache, Layer, from_config, register
 from .linear import Linear
@@ -20,7 +20,7 @@ class Stretch(NamedTuple):
 
     sigma: Array
     gradient: Array  # (rows, out)
-    u: Array  # (out,)
+    u: Array  # (out,); of a kernel of zeros the present one
 
 
 @register
@@ -59,6 +59,11 @@ class SpectralNorm(Layer):
             raise TypeError(
                 f"SpectralNorm: takes a Dense layer or a convolution, got {type(inner).__name__}"
             )
+        if inner.output_shape is not None:
+            raise ValueError(
+                f"SpectralNorm: {inner.name} is built already, and building it again would replace "
+                "its weights; wrap it first, then build"
+            )
         self.layer = inner
 
     def setup(self, input_shape, key):
@@ -90,7 +95,8 @@ class SpectralNorm(Layer):
         following = b / sigma
         c = w @ following
         gradient = v[:, None] * following + ((c - v * (v * c).sum()) / length)[:, None] * u
-        return Stretch(sigma, gradient, following)
+        u = home(w).where(sigma.real > 2 * TINY, following, u)
+        return Stretch(sigma, gradient, u)
 
     def pullback(self, dy, saved, to_input, to_params):
         inner, own, stretch = saved

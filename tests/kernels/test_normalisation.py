@@ -66,7 +66,8 @@ def factor_shapes(draw_from, shape):
     kind = draw_from(st.sampled_from(["number", "vector", "group"]))
     if kind == "group":
         kept = draw_from(st.lists(st.booleans(), min_size=len(shape) - 1, max_size=len(shape) - 1))
-        return shape[0], *(n if k else 1 for n, k in zip(shape[1:], kept, strict=True))
+        samples = draw_from(st.sampled_from([1, shape[0]]))
+        return samples, *(n if k else 1 for n, k in zip(shape[1:], kept, strict=True))
     return () if kind == "number" else shape[-1:]
 
 
@@ -119,6 +120,11 @@ def test_sums_of_many_float32_numbers_of_a_sample_keep_their_digits(axes):
     found = cpu.sums(a, axes)
     exact = float(np.float32(0.1)) * math.prod(a.shape[i] for i in axes)
     assert found.dtype == np.float32 and np.abs(found / exact - 1).max() < 2e-5
+
+
+def test_a_long_sum_of_several_channels_keeps_its_digits():
+    found = cpu.sums(np.full((2, 512, 512, 3), 0.1, "float32"), (1, 2))
+    assert np.abs(found / (float(np.float32(0.1)) * 512 * 512) - 1).max() < 2e-5
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

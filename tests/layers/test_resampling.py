@@ -99,7 +99,8 @@ def test_arguments():
     layer = mg.Resampling2D((0.5, 2), antialias=False)
     again = from_config(to_config(layer))
     assert again.factor == (0.5, 2.0) and again.antialias is False
-    for bad in (0, -1, float("inf"), float("nan"), "2", (2,), (1, 2, 3), None):
+    assert mg.Resampling2D((np.int64(2), np.float32(0.5))).factor == (2.0, 0.5)
+    for bad in (0, True, -1, float("inf"), float("nan"), "2", (2,), (1, 2, 3), None):
         with pytest.raises(ValueError, match=r"Resampling2D: factor=.*a positive number, or two"):
             mg.Resampling2D(bad)
     with pytest.raises(ValueError, match=r"takes \(None, height, width, channels\), got \(None, 5"):

@@ -174,6 +174,24 @@ def test_a_kernel_of_zeros_gives_finite_numbers(dtype):
     assert np.isfinite(grads["kernel"]).all() and y.dtype == dtype
 
 
+def test_a_kernel_of_zeros_leaves_u_and_is_not_the_end():
+    layer, _, x = layer_of("dense", "float32")
+    kernel, u = layer.params["kernel"].copy(), layer.state["u"].copy()
+    layer.params["kernel"][...] = 0
+    for _ in range(3):
+        layer.commit(layer.forward(x)[1])
+    assert np.array_equal(layer.state["u"], u)
+    layer.params["kernel"][...] = kernel
+    assert np.array_equal(layer.forward(x)[0], layer_of("dense", "float32")[0].forward(x)[0])
+
+
+def test_the_layer_inside_must_not_be_built():
+    inner = mg.Dense(3)
+    inner.build((4,))
+    with pytest.raises(ValueError, match="SpectralNorm: dense is built already.*wrap it first"):
+        mg.SpectralNorm(inner)
+
+
 def test_the_layer_inside_must_have_a_kernel():
     for wrong in (mg.Tanh(), mg.BatchNorm(), mg.SpectralNorm(mg.Dense(2))):
         text = f"takes a Dense layer or a convolution, got {type(wrong).__name__}"
