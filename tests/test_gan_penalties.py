@@ -125,6 +125,41 @@ def test_the_checker_checks_penalties_element_by_element(update):
     assert report.ok and report.max_error <= TOLERANCE, str(report)
 
 
+@every_update
+@pytest.mark.parametrize("objective", mg.objectives.NAMES)
+def test_every_objective_moves_both_networks_by_its_own_gradient(update, objective):
+    """g_loss through D to each parameter of G, and d_loss to each of D; D stands still for G."""
+    if objective == "relativistic_pairing" and update == "separate":
+        pytest.skip("it pairs real images with fakes: D needs both at once")
+    gan = make(update, objective=objective, penalty="r1")
+    gan.D.params["conv2d_1.kernel"][...] *= 8  # so that hinge's margins cut real and fake logits
+    report = mg.check_gradients(gan, batch=5, seed=1)  # unequally
+    assert report.ok and report.max_error <= TOLERANCE, str(report)
+
+
+@pytest.mark.xfail(strict=True, reason="the checker calls these correct GANs wrong")
+@pytest.mark.parametrize("objective", ["hinge", {"name": "wasserstein", "clip": 0.01}])
+def test_the_checker_passes_correct_gans(objective):
+    """D's last bias where hinge's halves cancel; statistics after parameters were clipped."""
+    report = mg.check_gradients(make("separate", objective=objective))
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("update", ["joint", "simultaneous"])
+def test_relativistic_pairing_in_a_step(update, monkeypatch):
+    gan = make(update, objective="relativistic_pairing")
+    seen = seen_by_d(gan, monkeypatch)
+    logs = gan.train_step(images())
+    ys = [s["y"] for s in seen["D"]]
+    real, fake = (ys[0][:6], ys[0][6:]) if update == "joint" else ys
+    for_g = (ys[2], ys[1]) if update == "joint" else ys  # D again, on the real images last
+    if update == "joint":
+        assert np.array_equal(seen["D"][2]["x"], images())
+    assert logs["d_loss"] == pytest.approx(np.log1p(np.exp(fake - real)).mean(), rel=1e-13)
+    expected = np.log1p(np.exp(for_g[0] - for_g[1])).mean()
+    assert logs["g_loss"] == pytest.approx(expected, rel=1e-13)
+
+
 # the value, from D's probabilities alone
 
 
@@ -158,6 +193,28 @@ def test_several_penalties_add_up(update):
     for log in (*alone, logs):
         assert log["penalty"] > 0
         assert log["d_loss"] == pytest.approx(plain["d_loss"] + log["penalty"], rel=1e-14)
+
+
+def test_in_float32_it_is_the_same_number_and_stays_float32():
+    logs, exact = (
+        make(penalty=ALL, dtype=d, d_optimizer=IDLE).train_step(images(dtype=d), latents=latents())
+        for d in ("float32", "float64")
+    )
+    assert logs["penalty"].dtype == logs["d_loss"].dtype == np.float32
+    assert float(logs["penalty"]) == pytest.approx(float(exact["penalty"]), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["wgan-gp", "r1", "r2"])
+def test_training_with_a_penalty_makes_it_small(kind):
+    ends = []
+    for weight in (0.0, 10.0):
+        penalty = {"kind": kind, "weight": weight}
+        gan = make(penalty=penalty, d_optimizer=mg.Adam(0.01), g_optimizer=IDLE)
+        for step in range(60):
+            gan.train_step(images(seed=step))
+        gan.penalties[0].weight = 1.0
+        ends.append(gan.train_step(images(seed=99))["penalty"])
+    assert ends[1] < ends[0] / 3
 
 
 # what stays
