@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .layers.base import Layer
 from .objectives import Objective
 from .sampler import is_conditional
 from .sequential import Sequential
@@ -44,6 +45,19 @@ def check_networks(generator: Sequential, discriminator: Sequential) -> None:
             f"GAN: the discriminator gives {discriminator.output_shape} numbers an image; "
             "end it with Dense(1)"
         )
+
+
+def check_second_order(layer: Layer) -> None:
+    """TypeError when a gradient penalty cannot go through this layer, or one inside it."""
+    for name in ("pushforward", "pullback_tangent"):
+        if getattr(type(layer), name) is getattr(Layer, name):
+            own = type(layer).__name__
+            raise TypeError(
+                f"GAN: a penalty needs the second order of {layer.name}, but {own} does not define "
+                f"{name}(); examples/own_layer.py shows how"
+            )
+    for inner in getattr(layer, "layers", ()):
+        check_second_order(inner)
 
 
 def check_objective(

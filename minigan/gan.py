@@ -21,7 +21,7 @@ from typing import Any
 
 from . import objectives, optimizers, penalties
 from .backend import home
-from .compatibility import check_networks, check_objective
+from .compatibility import check_networks, check_objective, check_second_order
 from .layers.arguments import one_of, positive
 from .layers.base import Cache
 from .penalties import EVERYWHERE, GradientPenalty, images_of
@@ -162,6 +162,8 @@ class GAN(Sampler):
         if self.g_optimizer is self.d_optimizer:
             raise ValueError("GAN: generator and discriminator need an optimizer each")
         self.penalties = penalties.get(penalty)
+        if self.penalties:
+            check_second_order(self.D)
         self.update = one_of(update, tuple(STEPS), "update", "GAN")
         self.d_fakes = one_of(d_fakes, ("training", "inference"), "d_fakes", "GAN")
         if not fakes_per_real > 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from .gan import GAN
 from .layers.shape import Renaming
 from .numeric import Array, Numeric, Row, compare, same
-from .optimizers import Optimizer
+from .optimizers import SGD, Optimizer
 from .random import Key
 from .sequential import Sequential
 
@@ -32,6 +32,8 @@ def gan_rows(gan: GAN, batch: int, seed: int) -> Iterator[Row]:
     rng = Key(seed, "gradient check").generator()
     networks = [shaken(m.astype("float64"), rng) for m in (gan.generator, gan.discriminator)]
     batches = _gan_batches(gan, batch, rng)
+    if gan.objective.margin is not None:
+        _pass_margin(gan, networks, batches, gan.objective.margin)
 
     def step(dtype: str, d: dict[str, Array], g: dict[str, Array]) -> tuple[Any, Any, Any]:
         generator, discriminator = (m.astype(dtype) for m in networks)
@@ -39,7 +41,7 @@ def gan_rows(gan: GAN, batch: int, seed: int) -> Iterator[Row]:
             for name, value in values.items():
                 model.params[name][...] = value
         d_recorder, g_recorder = _Recorder(), _Recorder()
-        copy = copied(gan, generator, discriminator, d_recorder, g_recorder)
+        copy = copied(gan, (generator, discriminator), d_recorder, g_recorder)
         return copy.train_step(**batches), d_recorder.sum, g_recorder.sum
 
     _, d_grads, g_grads = step("float64", {}, {})
@@ -75,6 +77,29 @@ def last_bias(model: Sequential) -> set[str]:
     return set()
 
 
+def _pass_margin(
+    gan: GAN, networks: list[Sequential], batches: dict[str, Any], margin: float
+) -> None:
+    """Shift D's logits until just one real image lies beyond the objective's margin.
+
+    With all logits within the margins, the derivatives of the two sides cancel, and that of D's
+    last bias is zero whatever its formula is.
+    """
+    watched = copied(gan, networks, SGD(0.0), SGD(0.0))
+    seen: list[float] = []
+    d_loss = watched.d_loss
+
+    def seeing(real: Any, fake: Any) -> Any:
+        seen.extend([] if real is None else real.ravel())
+        return d_loss(real, fake)
+
+    watched.d_loss = seeing  # type: ignore[method-assign]
+    watched.train_step(**batches)
+    first, *others = sorted(seen, reverse=True)
+    for name in last_bias(networks[1]):
+        networks[1].params[name] += margin - (first + max(others, default=0.0)) / 2
+
+
 def _d_stands_still(gan: GAN, networks: list[Any], batches: dict[str, Any]) -> Row:
     """D after a step is the same to the bit, however G's part of the step moves G."""
     ends = []
@@ -93,9 +118,7 @@ def _d_stands_still(gan: GAN, networks: list[Any], batches: dict[str, Any]) -> R
 
 def _statistics(gan: GAN, networks: list[Any], batches: dict[str, Any]) -> Iterator[Row]:
     """Running statistics after a step that moves no weight, against forward passes one by one."""
-    idle = {"name": "sgd", "learning_rate": 0.0}
-    recipe = {**gan.config(), "ema": None, "g_optimizer": idle, "d_optimizer": idle}
-    stepped, byhand = (GAN(*(m.astype("float64") for m in networks), **recipe) for _ in range(2))
+    stepped, byhand = (copied(gan, networks, SGD(0.0), SGD(0.0)) for _ in range(2))
     stepped.train_step(**batches)
 
     G, D, key = byhand.generator, byhand.D, byhand.key
@@ -124,12 +147,11 @@ def _statistics(gan: GAN, networks: list[Any], batches: dict[str, Any]) -> Itera
         yield Row(what, f"{name}'s statistics", "bits", 0.0, 0.0, verdict, note)
 
 
-def copied(
-    gan: GAN, generator: Sequential, discriminator: Sequential, d: Optimizer, g: Optimizer
-) -> GAN:
-    """A GAN of these networks with gan's recipe and these optimizers."""
+def copied(gan: GAN, networks: Sequence[Sequential], d: Optimizer, g: Optimizer) -> GAN:
+    """A GAN of copies of these two networks, with gan's recipe and these optimizers."""
     config = {**gan.config(), "ema": None, "g_optimizer": g, "d_optimizer": d}
     config["objective"].pop("clip", None)  # nothing may move
+    generator, discriminator = (m.astype(m.dtype) for m in networks)
     return GAN(generator, discriminator, **config)
 
 

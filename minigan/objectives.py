@@ -37,6 +37,7 @@ class Objective(metaclass=Spelling):
     pairs: ClassVar[bool] = False  # compares D(x) with D(G(z)): both losses need both sides
     targeted: ClassVar[bool] = False  # knows targets other than 1 and 0
     relative: ClassVar[bool] = False  # a constant added to all of D's logits changes no d_loss
+    margin: ClassVar[float | None] = None  # d_loss is flat where real logits exceed it
 
     def d_loss(
         self, real: Array, fake: Array, real_target: Any = 1.0, fake_target: Any = 0.0
@@ -161,6 +162,8 @@ class HingeGAN(Objective):
 
     Lim and Ye (2017), Miyato et al. (2018), equation 16.  At the margin itself the gradient is 0.
     """
+
+    margin = 1.0
 
     def real_term(self, real, target):
         return _hinge(real, -1)

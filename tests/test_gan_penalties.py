@@ -137,12 +137,31 @@ def test_every_objective_moves_both_networks_by_its_own_gradient(update, objecti
     assert report.ok and report.max_error <= TOLERANCE, str(report)
 
 
-@pytest.mark.xfail(strict=True, reason="the checker calls these correct GANs wrong")
+@pytest.mark.parametrize("update", ["separate", "joint", "simultaneous"])
 @pytest.mark.parametrize("objective", ["hinge", {"name": "wasserstein", "clip": 0.01}])
-def test_the_checker_passes_correct_gans(objective):
+def test_the_checker_passes_correct_gans(objective, update):
     """D's last bias where hinge's halves cancel; statistics after parameters were clipped."""
-    report = mg.check_gradients(make("separate", objective=objective))
+    report = mg.check_gradients(make(update, objective=objective))
     assert report.ok, str(report)
+
+
+def test_a_layer_without_second_order_is_refused_at_once():
+    class Doubled(mg.layers.base.Layer):
+        def setup(self, input_shape, key):
+            return input_shape
+
+        def compute(self, x, training, rng, keep):
+            return 2 * x, mg.layers.base.Cache(True)
+
+        def pullback(self, dy, saved, to_input, to_params):
+            return 2 * dy, {}
+
+    inner = mg.Sequential([Doubled(), mg.Flatten()])
+    G = mg.Sequential([mg.Dense(4), mg.Reshape((2, 2, 1))], input_shape=(3,))
+    D = mg.Sequential([inner, mg.Dense(1)], input_shape=(2, 2, 1))
+    mg.GAN(G, D)
+    with pytest.raises(TypeError, match=r"second order of doubled, but Doubled .* pushforward\(\)"):
+        mg.GAN(G, D, penalty="r1")
 
 
 @pytest.mark.parametrize("update", ["joint", "simultaneous"])
