@@ -138,6 +138,7 @@ def layer_cases() -> list[Case]:
         ("Tanh", lambda: L.Tanh(), (5, 4), {}),
         ("Sigmoid", lambda: L.Sigmoid(), (5, 4), {}),
         ("SiLU", lambda: L.SiLU(), (5, 4), {}),
+        ("Activation silu", lambda: L.Activation("silu"), (5, 4), {}),
         ("Dense, silu", lambda: L.Dense(3, activation="silu"), (5,), {}),
         ("Softmax", lambda: L.Softmax(), (5,), {}),
         ("MaxPooling2D 2", lambda: L.MaxPooling2D(2), (5, 6, 2), {}),
@@ -172,6 +173,12 @@ def layer_cases() -> list[Case]:
             "Parallel, dot, features and label",
             lambda: L.Parallel([L.Dense(3), L.Embedding(4, 3)], merge="dot"),
             ((5,), ()),
+            {},
+        ),
+        (
+            "Parallel, dot, both move",
+            lambda: L.Parallel([L.Dense(3), L.Dense(3, activation="tanh")], merge="dot"),
+            (5,),
             {},
         ),
         (
@@ -272,8 +279,8 @@ def gan_cases() -> Iterator[tuple[str, GAN]]:
         ),
         ("minimax, flipped labels", {"objective": "minimax", "flip_labels": 0.3}),
         (
-            "least squares, R1",
-            {"objective": "least_squares", "penalty": {"kind": "r1", "weight": 2.0}},
+            "least squares, R1 twice",
+            {"objective": "least_squares", "penalty": ["r1", {"kind": "r1", "weight": 2.0}]},
         ),
         ("hinge, R1 and R2", {"objective": "hinge", "penalty": ["r1", "r2"], "update": "joint"}),
         (

@@ -16,7 +16,9 @@ from ..kernels.geometry import Axis, Geometry, axis
 from ..numeric import STEP, Report, Row, verdict
 from ..random import Key
 from .check_cases import gan_cases, layer_cases
-from .check_values import agree, value_rows
+from .check_critics import critic_rows
+from .check_rows import agree
+from .check_values import value_rows
 
 
 def main(first_failure: bool = False) -> int:
@@ -45,6 +47,7 @@ def all_rows() -> Iterator[Row]:
     """The rows of the table, kernels first."""
     yield from kernel_rows()
     yield from value_rows()
+    yield from critic_rows()
     yield from loss_rows()
     for label, make, shape, options in layer_cases():
         rows = check_gradients(make(), shape, **options).rows
@@ -147,10 +150,11 @@ def elementwise_rows(rng: np.random.Generator) -> Iterator[Row]:
         "normalise": (x, c[0], c[1]),
         "scale_shift": (x, c[0], c[1]),
         "normalise_dx": (y, x, c[0], c[1], c[2]),
+        "subtract_scaled": (y.copy(), x, c[0], y, c[1]),
         "matmul": (x.reshape(-1, 5), c.T),
     }
     for name, args in calls.items():
-        fast, exact = getattr(cpu, name)(*args), getattr(reference, name)(*args)
+        exact, fast = getattr(reference, name)(*args), getattr(cpu, name)(*args)
         yield agree("elementwise and sums", name, fast, exact)
     for fast, exact in zip(cpu.batch_moments(x), reference.batch_moments(x), strict=True):
         yield agree("elementwise and sums", "batch_moments", fast, exact)
@@ -159,6 +163,10 @@ def elementwise_rows(rng: np.random.Generator) -> Iterator[Row]:
     squares = (wide * wide).sum(axis=0)
     yield agree("sums over threads", "product_sums", cpu.product_sums(wide, wide), squares)
     yield agree("elementwise over threads", "tanh", cpu.tanh(wide), np.tanh(wide))
+    many = rng.standard_normal((300, 60, 10))  # several blocks of samples
+    mean, scale = many.mean(axis=(1, 2), keepdims=True), rng.random((300, 1, 1))
+    normed = cpu.normalise(many, mean, scale)
+    yield agree("sums within samples", "normalise", normed, (many - mean) * scale)
     ties = np.round(rng.standard_normal((2, 4, 5, 3))) - 4  # negative: zeros of padding must lose
     for padding in ("valid", "same"):
         geo = Geometry(axis(4, 2, 2, "valid"), axis(5, 2, 2, padding))

@@ -4,15 +4,18 @@ The text stands exactly once in its file.  A fault is a sign, an axis, a dropped
 by one, exchanged strides, a stale value or a wrong geometry: never merely a negated result.
 """
 
-GEOMETRY = "kernels/geometry.py"
-REFERENCE = "kernels/reference.py"
-CONV = "kernels/cpu/conv.py"
-WINDOWS = "kernels/cpu/windows.py"
-ELEMENTWISE = "kernels/cpu/elementwise.py"
-NORMALISATION = "kernels/cpu/normalisation.py"
-POOLING = "kernels/cpu/pooling.py"
-PRODUCT = "kernels/cpu/product.py"
-LAYERS = "minigan/layers/"
+from .files import (
+    CONV,
+    ELEMENTWISE,
+    GEOMETRY,
+    LAYERS,
+    NORMALISATION,
+    POOLING,
+    PRODUCT,
+    REFERENCE,
+    WINDOWS,
+)
+from .second_order_mutants import SECOND_ORDER
 
 MUTANTS = [
     # the integer arithmetic
@@ -193,4 +196,5 @@ MUTANTS = [
      "dkernel = np.full((KH, KW, C, OC), 7, x.dtype)"),
     (LAYERS + "linear.py", "if self.use_bias:\n            z =",
      "if self.use_bias and training:\n            z ="),
+    *SECOND_ORDER,
 ]  # fmt: skip

@@ -334,4 +334,6 @@ def translated(keras, layer):
         return keras.layers.BatchNormalization(**config)
     if isinstance(layer, mg.Tanh):
         return keras.layers.Activation("tanh")
+    if isinstance(layer, mg.Conv2DTranspose):  # Keras has no groups there
+        assert config.pop("groups") == 1
     return getattr(keras.layers, type(layer).__name__)(**config)

@@ -1,0 +1,11 @@
+"""The files with planted faults, from the repository's root."""
+
+GEOMETRY = "kernels/geometry.py"
+REFERENCE = "kernels/reference.py"
+CONV = "kernels/cpu/conv.py"
+WINDOWS = "kernels/cpu/windows.py"
+ELEMENTWISE = "kernels/cpu/elementwise.py"
+NORMALISATION = "kernels/cpu/normalisation.py"
+POOLING = "kernels/cpu/pooling.py"
+PRODUCT = "kernels/cpu/product.py"
+LAYERS = "minigan/layers/"
