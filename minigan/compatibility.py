@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .layers.base import Layer
+from .layers.base import Layer, lacks_second_order
+from .layers.norm import BatchNorm
 from .objectives import Objective
 from .sampler import is_conditional
 from .sequential import Sequential
@@ -49,15 +50,18 @@ def check_networks(generator: Sequential, discriminator: Sequential) -> None:
 
 def check_second_order(layer: Layer) -> None:
     """TypeError when a gradient penalty cannot go through this layer, or one inside it."""
-    for name in ("pushforward", "pullback_tangent"):
-        if getattr(type(layer), name) is getattr(Layer, name):
-            own = type(layer).__name__
-            raise TypeError(
-                f"GAN: a penalty needs the second order of {layer.name}, but {own} does not define "
-                f"{name}(); examples/own_layer.py shows how"
-            )
-    for inner in getattr(layer, "layers", ()):
-        check_second_order(inner)
+    found = lacks_second_order(layer)
+    if found:
+        lacking, method = found
+        raise TypeError(
+            f"GAN: a penalty needs the second order of {lacking.name}, but "
+            f"{type(lacking).__name__} does not define {method}(); examples/own_layer.py shows how"
+        )
+
+
+def ties_images(layer: Layer) -> bool:
+    """Whether this layer, or one inside it, normalises over the batch."""
+    return isinstance(layer, BatchNorm) or any(map(ties_images, getattr(layer, "layers", ())))
 
 
 def check_objective(
@@ -75,4 +79,14 @@ def check_objective(
     if not objective.targeted and not targets.plain:
         raise ValueError(
             f"GAN: {name} has no targets; leave out real_targets, fake_targets and flip_labels"
+        )
+
+
+def check_pairs(objective: Objective, **images: int) -> None:
+    """ValueError when an objective that pairs images is given more of one kind than of another."""
+    if objective.pairs and len(set(images.values())) > 1:
+        given = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in images.items())
+        raise ValueError(
+            f"GAN: {type(objective).__name__} pairs every real image with a fake; got {given}: "
+            "give latents for as many fakes"
         )

@@ -21,7 +21,7 @@ from typing import Any
 
 from . import objectives, optimizers, penalties
 from .backend import home
-from .compatibility import check_networks, check_objective, check_second_order
+from .compatibility import check_networks, check_objective, check_pairs, check_second_order
 from .layers.arguments import one_of, positive
 from .layers.base import Cache
 from .penalties import EVERYWHERE, GradientPenalty, images_of
@@ -80,7 +80,7 @@ def generator_update(gan: GAN, D: Sequential, G: Sequential, z: Any, real: Any) 
     if gan.objective.pairs:
         compared, _ = D.forward(real, rng=gan.key("dropout, g step, real"), keep=False)
     g_loss, dlogits = gan.objective.g_loss(logits, compared)
-    dimages = gan.unlabelled(D.backward(dlogits, d_cache, wrt="input")[0])
+    dimages = images_of(D.backward(dlogits, d_cache, wrt="input")[0])
     gan.update_g(G.backward(dimages, g_cache, wrt="params")[1], g_cache)
     return g_loss
 
@@ -99,7 +99,7 @@ def simultaneous_step(gan: GAN, real: Any, z_d: Any, z_g: Any) -> dict[str, Arra
     between = gan.penalty_between(real, gan.labelled(images, z_d), d_grads)
 
     g_loss, dlogits = gan.objective.g_loss(d_fake, d_real)
-    dimages = gan.unlabelled(D.backward(dlogits, fake_cache, wrt="input")[0])
+    dimages = images_of(D.backward(dlogits, fake_cache, wrt="input")[0])
     g_grads = G.backward(dimages, g_cache, wrt="params")[1]
 
     gan.update_d(d_grads, real_cache, fake_cache)
@@ -123,7 +123,8 @@ class GAN(Sampler):
     d_fakes: the mode of G when it makes fakes for D, "training" or "inference".
     fakes_per_real: fakes for each real image in D's update (0.5: half as many).
     real_targets, fake_targets, flip_labels: D's targets, see `Targets`.
-    d_loss_weight: factor of D's loss (0.5: the mean of its two terms instead of their sum).
+    d_loss_weight: factor of the objective's d_loss (0.5: the mean of its two terms instead of their
+        sum); penalties keep their own weight.
     latents: "normal", N(0, 1), or "uniform", U(-1, 1).
     ema: None, or the decay of a running average of G's weights, which `sample` then uses.
     batch_size, epochs: what mg.train takes when it is not told otherwise.
@@ -200,7 +201,7 @@ class GAN(Sampler):
         if latents is not None and (not isinstance(latents, (tuple, list)) or len(latents) != 2):
             raise ValueError("GAN: latents is (z_d, z_g); either may be None")
         real = self.discriminator.cast_input((real, labels) if self.conditional else real)
-        n = len(real[0] if self.conditional else real)
+        n = len(images_of(real))
         z_d, z_g = latents if latents is not None else (None, None)
         if z_d is None:
             z_d = self.draw_latents(max(1, round(n * self.fakes_per_real)), "latents, d")
@@ -209,6 +210,9 @@ class GAN(Sampler):
         # all is checked before anything moves
         self.discriminator.check_input(real)
         z_d, z_g = (z if z is None else self._checked_latents(z) for z in (z_d, z_g))
+        drawn = {"fakes_for_D": z_d, "fakes_for_G": z_g}
+        fakes = {kind: len(images_of(z)) for kind, z in drawn.items() if z is not None}
+        check_pairs(self.objective, real_images=n, **fakes)
         logs = STEPS[self.update](self, real, z_d, z_g)
         self.step_count += 1
         return logs
@@ -264,10 +268,6 @@ class GAN(Sampler):
     def labelled(self, images: Array, z: Any) -> Any:
         """What D takes: the images, with the labels that G had if the networks are conditional."""
         return (images, z[1]) if self.conditional else images
-
-    def unlabelled(self, gradient: Any) -> Array:
-        """The images' part of a gradient of D's input."""
-        return gradient[0] if self.conditional else gradient
 
     def concatenate(self, real: Any, fake: Any) -> tuple[Any, int]:
         """(one batch for D of real images and fakes, number of real ones)."""

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 
 from .gan import GAN
+from .layers.activations import Activation
+from .layers.base import Layer
+from .layers.merge import Parallel
 from .layers.shape import Renaming
 from .numeric import Array, Numeric, Row, compare, same
 from .optimizers import SGD, Optimizer
@@ -42,6 +45,8 @@ def gan_rows(gan: GAN, batch: int, seed: int) -> Iterator[Row]:
                 model.params[name][...] = value
         d_recorder, g_recorder = _Recorder(), _Recorder()
         copy = copied(gan, (generator, discriminator), d_recorder, g_recorder)
+        for model in (copy.generator, copy.D):
+            model.commit = _as_data(model)  # type: ignore[method-assign]
         return copy.train_step(**batches), d_recorder.sum, g_recorder.sum
 
     _, d_grads, g_grads = step("float64", {}, {})
@@ -66,14 +71,35 @@ def gan_rows(gan: GAN, batch: int, seed: int) -> Iterator[Row]:
     yield from _statistics(gan, networks, batches)
 
 
+def _as_data(model: Sequential) -> Any:
+    """commit, with the new running state as a number: a step's gradient does not go through it."""
+    commit = model.commit
+
+    def real(cache: Any) -> None:
+        commit(cache)
+        state = model.state.flat
+        state[...] = state.real
+
+    return real
+
+
 def last_bias(model: Sequential) -> set[str]:
-    """The name of the bias that every logit has in common, if there is one."""
-    for name, layer in reversed(model.logits().children()):
-        if isinstance(layer, Sequential):
-            return {f"{name}.{bias}" for bias in last_bias(layer)}
-        if isinstance(layer, Renaming) or layer.config().get("activation") == "linear":
+    """The names of the biases that shift every logit alike."""
+    return _last_biases(model.logits().children()) & set(model.params)
+
+
+def _last_biases(children: list[tuple[str, Layer]]) -> set[str]:
+    for name, layer in reversed(children):
+        linear = isinstance(layer, Activation) and layer.activation == "linear"
+        if isinstance(layer, Renaming) or linear:
             continue
-        return {f"{name}.bias"} & set(model.params)
+        if isinstance(layer, Parallel) and layer.merge == "add":
+            inside = [child for part in layer.children() for child in _last_biases([part])]
+        elif isinstance(layer, Sequential):
+            inside = list(_last_biases(layer.children()))
+        else:
+            return {f"{name}.bias"}
+        return {f"{name}.{bias}" for bias in inside}
     return set()
 
 
@@ -133,8 +159,13 @@ def _statistics(gan: GAN, networks: list[Any], batches: dict[str, Any]) -> Itera
     if gan.update == "joint":
         D.commit(D.forward(byhand.concatenate(real, fake)[0], rng=key("dropout, joint"))[1])
     else:
-        D.commit(D.forward(real, rng=key("dropout, real"))[1])
-        D.commit(D.forward(fake, rng=key("dropout, fake"))[1])
+        passes = [(real, "dropout, real"), (fake, "dropout, fake")]
+        if gan.update == "simultaneous":  # both passes with the state as it was
+            for cache in [D.forward(x, rng=key(purpose))[1] for x, purpose in passes]:
+                D.commit(cache)
+        else:
+            for x, purpose in passes:
+                D.commit(D.forward(x, rng=key(purpose))[1])
     if gan.update != "simultaneous":
         G.commit(G.forward(z_g, rng=key("dropout, generator"))[1])
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from . import registry
 from .kernels import ops
+from .layers.arguments import bound
 from .losses import MSE, bce_logits, softplus
 from .spelling import Spelling
 
@@ -90,9 +91,7 @@ class CrossEntropyGAN(Objective):
     targeted = True
 
     def __init__(self, *, logit_clip: float | None = None) -> None:
-        if logit_clip is not None and not logit_clip > 0:
-            raise ValueError(f"logit_clip={logit_clip} should be positive, or None")
-        self.logit_clip = logit_clip
+        self.logit_clip = bound(logit_clip, "logit_clip", type(self).__name__)
 
     def real_term(self, real, target):
         return self._clipped(bce_logits, real, target)
@@ -187,9 +186,7 @@ class WassersteinGAN(Objective):
     relative = True
 
     def __init__(self, *, clip: float | None = None) -> None:
-        if clip is not None and not clip > 0:
-            raise ValueError(f"WassersteinGAN: clip={clip} should be positive, or None")
-        self.clip = clip
+        self.clip = bound(clip, "clip", "WassersteinGAN")
 
     def real_term(self, real, target):
         return _mean(real, -1)
@@ -213,8 +210,9 @@ class WassersteinGAN(Objective):
 class RelativisticPairing(Objective):
     """A real image should score higher than the fake it is paired with, and G turns that round.
 
-    E[f(D(G(z)) - D(x))] with f(t) = -log(1 + e^-t): Jolicoeur-Martineau (2018); R3GAN, Huang et
-    al. (2024), equation 2.  D maximises E[-log(1 + e^-(D(x) - D(G)))], so as losses
+    Jolicoeur-Martineau (2018); R3GAN, Huang et al. (2024), equation 2.  D maximises, and G
+    minimises, E[f(D(x) - D(G(z)))] with f(t) = -log(1 + e^-t); G's own loss turns the pair round
+    instead, as the non-saturating one does.  As losses
 
         d_loss = E[softplus(D(G(z)) - D(x))]         g_loss = E[softplus(D(x) - D(G(z)))]
 

@@ -17,11 +17,12 @@ six products for each layer, where the ordinary step makes three.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from .backend import home
-from .layers.arguments import one_of, positive
+from .layers.arguments import is_number, one_of, positive
 from .layers.base import Cache
 from .sequential import Sequential
 from .spelling import Spelling
@@ -46,8 +47,10 @@ class GradientPenalty(metaclass=Spelling):
 
     def __init__(self, kind: str = "wgan-gp", *, weight: float = 10.0, every: int = 1) -> None:
         self.kind = one_of(kind, tuple(PLACES), "kind", "GradientPenalty")
-        if not 0 <= weight < float("inf"):
-            raise ValueError(f"GradientPenalty: weight={weight} should be 0 or more, and finite")
+        if not (is_number(weight) and 0 <= weight < math.inf):
+            raise ValueError(
+                f"GradientPenalty: weight={weight!r} should be a number of 0 or more, and finite"
+            )
         self.weight = float(weight)
         self.every = positive(every, "every", "GradientPenalty")
 
@@ -81,6 +84,8 @@ def get(spec: Any) -> list[GradientPenalty]:
         return [penalty for part in spec for penalty in get(part)]
     if isinstance(spec, GradientPenalty):
         return [spec]
+    if isinstance(spec, type):
+        raise TypeError(f"GAN: penalty={spec.__name__} is a class; write GradientPenalty() instead")
     return [GradientPenalty(**spec) if isinstance(spec, Mapping) else GradientPenalty(spec)]
 
 
@@ -106,5 +111,5 @@ def penalised_backward(
 
 
 def images_of(x: Any) -> Array:
-    """The images of what D takes: of (images, labels) the first."""
+    """The images (or latents) of what a network takes: of (images, labels) the first."""
     return x[0] if isinstance(x, tuple) else x

@@ -99,8 +99,9 @@ DEFAULT = {
 def with_objective(recipe: Recipe, objective: Any, penalty: Any) -> tuple[Recipe, list[str]]:
     """(the recipe with another objective or penalty, what else had to change for it).
 
-    None leaves the recipe's own.  Targets that the objective does not know are left out, and
-    objectives that pair real images with fakes get as many of each, in one update.
+    None leaves the recipe's own.  Options of the recipe's objective that the other one knows too
+    are kept.  Targets that the objective does not know are left out, and objectives that pair real
+    images with fakes get as many of each, in one update, and their one term at full weight.
     """
     changed: list[str] = []
     recipe = copy.deepcopy(recipe)
@@ -108,12 +109,19 @@ def with_objective(recipe: Recipe, objective: Any, penalty: Any) -> tuple[Recipe
         recipe["penalty"] = penalty
     if objective is None:
         return recipe, changed
-    recipe["objective"] = objective
+    options = objectives.get(recipe["objective"]).config()
     made = objectives.get(objective)
+    if isinstance(objective, str):
+        objective = made.config()
+        objective |= {key: options[key] for key in options.keys() & objective.keys() - {"name"}}
+        lost = [key for key, value in options.items() if key not in objective and value is not None]
+        changed += [f"no {key}" for key in lost]
+    recipe["objective"] = objective
     settings: Recipe = {}
     if made.pairs:
         joint = "joint" if recipe["update"] == "separate" else recipe["update"]
         settings |= {"update": joint, "fakes_per_real": 1.0}
+        settings |= {key: 1.0 for key in ("d_loss_weight",) if key in recipe}
     if not made.targeted:
         plain = {"real_targets": (1.0, 1.0), "fake_targets": (0.0, 0.0), "flip_labels": 0.0}
         settings |= {name: value for name, value in plain.items() if name in recipe}

@@ -26,9 +26,12 @@ from .layers.embedding import Embedding
 from .layers.linear import Linear
 from .layers.merge import Parallel
 from .layers.norm import Normalization
+from .layers.pooling import AveragePooling2D
+from .layers.resampling import Resampling2D
 from .layers.shape import Renaming
 from .layers.spectral import SpectralNorm
 from .layers.stage import group
+from .layers.upsampling import UpSampling2D
 from .random import Key
 
 
@@ -153,20 +156,14 @@ class Sequential(Container):
     def null_gradients(self):
         """Those of the layers, and the shifts of channels before a layer that subtracts their mean.
 
-        A shift of each channel stays one through Dense layers without an activation.
+        LayerNorm subtracts them too where there is one channel: name those to the checker yourself.
         """
         null = super().null_gradients()
         children = self.children()
         for i, (_, after) in enumerate(children):
-            subtracts = isinstance(after, Normalization) and after.gamma_outside and after.centred
-            if not subtracts:
-                continue
-            for name, layer in reversed(children[:i]):
-                plain = isinstance(layer, (Linear, SpectralNorm)) and layer.owns_output
-                if plain or isinstance(layer, Normalization):
-                    null |= {f"{name}.bias", f"{name}.beta"} & set(self.params)
-                if not (plain and isinstance(layer, Dense)):
-                    break
+            if isinstance(after, Normalization) and after.gamma_outside and after.centred:
+                vectors = len(after.input_shape) == 1
+                null |= shifts(children[:i], vectors) & set(self.params)
         return null
 
     # what a user calls
@@ -247,6 +244,31 @@ class Sequential(Container):
         self.check_built()
         rows = [(f"{self.name} input", show_shape(self.input_shape), "")] + _rows(self, "")
         return table(f'Model: "{self.name}"', rows, [_totals(self)])
+
+
+def shifts(children: list[tuple[str, Layer]], vectors: bool) -> set[str]:
+    """Names of parameters that shift each channel of the children's output by a constant.
+
+    Going back from the end: what adds such a shift, as long as the layers behind it only average
+    or mix channels.  vectors: every value is a channel, so that any linear layer passes a shift on.
+    """
+    found: set[str] = set()
+    for name, layer in reversed(children):
+        if isinstance(layer, Sequential):
+            found |= {f"{name}.{key}" for key in shifts(layer.children(), vectors)}
+            break
+        if isinstance(layer, Parallel) and layer.merge == "add":
+            branches = (shifts([child], vectors) for child in layer.children())
+            found |= {f"{name}.{key}" for keys in branches for key in keys}
+            break
+        plain = isinstance(layer, (Linear, SpectralNorm)) and layer.owns_output
+        if plain or isinstance(layer, Normalization):
+            found |= {f"{name}.bias", f"{name}.beta"}
+        averages = isinstance(layer, (AveragePooling2D, UpSampling2D, Resampling2D))
+        mixes = isinstance(layer, Dense) or (vectors and isinstance(layer, (Linear, SpectralNorm)))
+        if not (averages or (plain and mixes) or (vectors and isinstance(layer, Renaming))):
+            break
+    return found
 
 
 def passes_logits(layer: Layer) -> bool:

@@ -105,3 +105,17 @@ def test_networks_that_do_not_fit():
 def test_options_that_are_refused(option, match):
     with pytest.raises(ValueError, match=match):
         mg.GAN(*networks(), **option)
+
+
+@pytest.mark.parametrize("update", ["joint", "simultaneous"])
+def test_pairs_need_as_many_of_each_and_nothing_moves_before_that_is_known(update):
+    gan = make(update, objective="relativistic_pairing")
+    before = [copies(m) for m in (gan.generator, gan.discriminator)]
+    unequal = [latents(4, 6), latents(6, 4)] if update == "joint" else [(latents(4)[0], None)]
+    for given in unequal:
+        with pytest.raises(ValueError, match="pairs every real image with a fake; got 6 real im"):
+            gan.train_step(images(), latents=given)
+    assert all(
+        same(b, copies(m)) for b, m in zip(before, (gan.generator, gan.discriminator), strict=True)
+    )
+    assert gan.step_count == 0

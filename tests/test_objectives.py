@@ -143,7 +143,7 @@ def test_names_and_configuration():
     with pytest.raises(ValueError, match=r"'minmax' is unknown.*did you mean 'minimax'"):
         objectives.get("minmax")
     for clip in (0, -1.0):
-        with pytest.raises(ValueError, match="logit_clip=.* should be positive, or None"):
+        with pytest.raises(ValueError, match="logit_clip=.* should be a positive number, or None"):
             mg.NonSaturating(logit_clip=clip)
 
     class Mine(objectives.Objective):
@@ -312,5 +312,5 @@ def test_errors_of_the_others():
             with pytest.raises(ValueError, match="compares real with fake logits, as many of each"):
                 call(*sides)
     for clip in (0, -0.01, float("nan")):
-        with pytest.raises(ValueError, match="clip=.* should be positive, or None"):
+        with pytest.raises(ValueError, match="clip=.* should be a positive number, or None"):
             mg.WassersteinGAN(clip=clip)

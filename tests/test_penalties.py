@@ -188,7 +188,9 @@ def test_errors():
     with pytest.raises(ValueError, match="kind='r3' is unknown; choose one of 'wgan-gp', 'r1'"):
         mg.GradientPenalty("r3")
     for weight in (-1, math.inf, math.nan):
-        with pytest.raises(ValueError, match="weight=.* should be 0 or more, and finite"):
+        with pytest.raises(
+            ValueError, match="weight=.* should be a number of 0 or more, and finite"
+        ):
             mg.GradientPenalty(weight=weight)
     for every in (0, -2, 1.5):
         with pytest.raises(ValueError, match="every=.* should be a whole number of 1 or more"):

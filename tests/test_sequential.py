@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -338,3 +339,35 @@ def test_nested_models_are_described_without_shapes_of_their_own():
     again = mg.layers.base.from_config(mg.layers.base.to_config(model))
     assert again.input_shape == (3,)
     assert again.count_params() == model.count_params()
+
+
+RESIDUAL = {
+    "residual sum": (
+        [mg.Parallel([mg.Activation("linear"), mg.Sequential([mg.Tanh(), mg.Dense(4)])],
+                     merge="add"), mg.BatchNorm(), mg.Tanh()],
+        (4,), {"parallel.1.dense.bias"},
+    ),
+    "averaged": (
+        [mg.Conv2D(3, 2), mg.AveragePooling2D(2), mg.InstanceNorm(), mg.Tanh()],
+        (5, 5, 2), {"conv2d.bias"},
+    ),
+    "resampled": (
+        [mg.Conv2D(3, 2), mg.Resampling2D(1.5), mg.BatchNorm(), mg.Tanh()],
+        (5, 4, 2), {"conv2d.bias"},
+    ),
+    "flattened": ([mg.Conv2D(3, 2), mg.Flatten(), mg.BatchNorm()], (3, 3, 2), {"conv2d.bias"}),
+    "mixed by a convolution with borders": (
+        [mg.Conv2D(3, 2), mg.Conv2D(2, 3, padding="same"), mg.BatchNorm(), mg.Tanh()],
+        (5, 4, 2), {"conv2d_1.bias"},
+    ),
+    "bent": ([mg.Dense(3), mg.Tanh(), mg.BatchNorm()], (3,), set()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RESIDUAL)
+def test_null_gradients_through_what_passes_a_shift_on(name):
+    layers, shape, null = RESIDUAL[name]
+    model = mg.Sequential(copy.deepcopy(layers), input_shape=shape, dtype="float64")
+    assert model.null_gradients() == null
+    report = mg.check_gradients(model, batch=5)  # asserts that they are zero, and no other is
+    assert report.ok, str(report)

@@ -28,6 +28,7 @@ class Elementwise(Layer):
 
     reads: str = "output"  # what derivative reads: the "output" y, or the "input" x
     curved: bool = True  # whether f' moves with x
+    second_order = ("derivative_tangent",)
 
     def apply(self, x: Array, out: Array | None = None) -> Array:
         """f(x), into `out` if it is given (which may be x itself)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -101,4 +103,16 @@ def one_of(value: Any, known: tuple[str, ...], what: str, where: str) -> str:
         raise ValueError(
             f"{where}: {what}={value!r} is unknown; choose one of {', '.join(map(repr, known))}"
         )
+    return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether the value is a real number, and no boolean."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def bound(value: Any, what: str, where: str) -> float | None:
+    """The value if it is None or a positive, finite number."""
+    if value is not None and not (is_number(value) and 0 < value < math.inf):
+        raise ValueError(f"{where}: {what}={value!r} should be a positive number, or None")
     return value

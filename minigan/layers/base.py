@@ -61,6 +61,7 @@ class Layer(metaclass=Spelling):
 
     arguments: ClassVar[tuple[str, ...]] = ()
     owns_output: ClassVar[bool] = False  # forward's result is new, and backward does not read it
+    second_order: ClassVar[tuple[str, ...]] = ("pushforward", "pullback_tangent")  # to be written
 
     def __init__(self) -> None:
         self.name = snake_case(type(self).__name__)
@@ -174,6 +175,10 @@ class Layer(metaclass=Spelling):
         self._check_pass("backward_tangent", cache, wrt)
         tx = self.check_tangent(tx, cache.batch)
         self.check_gradient(ddy, cache.batch, "ddy")
+        if isinstance(dy, tuple) and not isinstance(dy, First):
+            raise TypeError(
+                f"{self.name}: dy is a tuple; of dx, first = input_gradient(dy, cache), give first"
+            )
         first = dy if isinstance(dy, First) else self.input_gradient(dy, cache)[1]
         if first.cache is not cache:
             raise ValueError(
@@ -282,6 +287,18 @@ class Fixed(Layer):
         return self.pullback(ddy, saved, to_input, to_params)
 
 
+def lacks_second_order(layer: Layer) -> tuple[Layer, str] | None:
+    """(a layer, this one or one inside it; the method of second order it does not write), or None.
+
+    Where such a method comes first, in a base class, it only says that it is not defined.
+    """
+    for name in layer.second_order:
+        if sum(name in vars(cls) for cls in type(layer).__mro__) == 1:
+            return layer, name
+    inside = map(lacks_second_order, getattr(layer, "layers", ()))
+    return next((found for found in inside if found), None)
+
+
 _registry: dict[str, type[Layer]] = {}
 
 
@@ -312,6 +329,11 @@ def from_config(spec: Any) -> Layer:
     return _registry[name](**spec["config"])
 
 
+def bare_class(value: Any) -> str:
+    """A hint for an error message, if the value is a class where an object was expected."""
+    return "; write it with its brackets, as in ReLU()" if isinstance(value, type) else ""
+
+
 def describe(value: Any) -> Any:
     """A constructor argument as JSON."""
     if isinstance(value, initializers.Initializer):
@@ -332,9 +354,9 @@ def cast(array: Array, dtype: np.dtype) -> Array:
 
 def snake_case(name: str) -> str:
     """Conv2DTranspose -> conv2d_transpose, BatchNorm -> batch_normalization (Keras's names)."""
-    special = {"BatchNorm": "batch_normalization", "ReLU": "re_lu", "LeakyReLU": "leaky_re_lu"}
-    special |= {"SiLU": "si_lu"}
+    special = {"ReLU": "re_lu", "LeakyReLU": "leaky_re_lu", "SiLU": "si_lu"}
     if name in special:
         return special[name]
+    name = re.sub(r"Norm$", "Normalization", name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..backend import check_dtype
 from ..flat import FlatDict, Views
 from .arguments import Array
-from .base import Layer, to_config
+from .base import Layer, bare_class, to_config
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,8 +29,7 @@ class Container(Layer):
                     "or leave input_shape out of the inner one"
                 )
             if not isinstance(layer, Layer):
-                bare = isinstance(layer, type) and issubclass(layer, Layer)
-                hint = "; write it with its brackets, as in ReLU()" if bare else ""
+                hint = bare_class(layer)
                 raise TypeError(f"{type(self).__name__}: {layer!r} is not a layer{hint}")
         if len({id(layer) for layer in self.layers}) < len(self.layers):
             raise ValueError(f"{type(self).__name__}: the same layer stands here twice")

@@ -20,6 +20,7 @@ channels).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..backend import home
@@ -96,7 +97,8 @@ class Convolution(Linear):
         if channels % self.groups or self.filters % self.groups:
             raise ValueError(
                 f"{self.name}: groups={self.groups} should divide the {channels} channels of the "
-                f"input and the {self.filters} filters"
+                f"input and the {self.filters} filters; choose a common divisor, as "
+                f"{math.gcd(channels, self.filters)}"
             )
         big, small = (self.filters, channels) if self.transposed else (channels, self.filters)
         shape = (*self.kernel_size, big // self.groups, small)

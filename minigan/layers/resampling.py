@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from ..backend import home
 from ..kernels import ops
-from .arguments import show_shape
+from .arguments import is_number, show_shape
 from .base import Cache, Fixed, register
 
 
@@ -19,8 +18,10 @@ class Resampling2D(Fixed):
     """Bilinear resampling: (N, H, W, C) -> (N, floor(f*H), floor(f*W), C), factor f or (fh, fw).
 
     Pixels are squares and the borders of the images coincide, as in Keras, TensorFlow 2 and
-    PyTorch (align_corners=False).  antialias=True widens the triangle of weights when it shrinks
-    the image, as their option of that name does; when it enlarges, the option changes nothing.
+    PyTorch (align_corners=False) for an output of this size; where f*H is not whole, PyTorch's
+    scale_factor= instead spaces the pixels by 1/f, and leaves a margin.  antialias=True widens the
+    triangle of weights when it shrinks the image, as their option of that name does; when it
+    enlarges, the option changes nothing.
 
     Derivation.  Along an axis of n pixels, pixel o of the result lies at c = (o + 1/2) n/out - 1/2
     and is the mean of the pixels i with weights max(0, 1 - |i - c|/r), where r = 1, or n/out if it
@@ -35,8 +36,11 @@ class Resampling2D(Fixed):
     ) -> None:
         super().__init__()
         pair = tuple(factor) if isinstance(factor, (tuple, list)) else (factor, factor)
-        numbers = all(isinstance(f, Real) and not isinstance(f, bool) for f in pair)
-        if len(pair) != 2 or not numbers or not all(0 < f < math.inf for f in pair):
+        if (
+            len(pair) != 2
+            or not all(map(is_number, pair))
+            or not all(0 < f < math.inf for f in pair)
+        ):
             raise ValueError(
                 f"Resampling2D: factor={factor!r} should be a positive number, or two: 2 doubles "
                 "the sides, 0.5 halves them"
@@ -54,7 +58,10 @@ class Resampling2D(Fixed):
             math.floor(f * n * (1 + 1e-12)) for f, n in zip(self.factor, input_shape, strict=False)
         ]
         if min(sides) < 1:
-            raise ValueError(f"{self.name}: factor={self.factor} leaves nothing of {input_shape}")
+            raise ValueError(
+                f"{self.name}: factor={self.factor} leaves nothing of {show_shape(input_shape)}; "
+                "use one of at least 1/side"
+            )
         pairs = zip(input_shape, sides, strict=False)
         self.matrices = [triangle_weights(n, out, self.antialias) for n, out in pairs]
         return (*sides, input_shape[2])

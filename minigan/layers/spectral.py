@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import asarray, home
 from .arguments import Array
-from .base import Cache, Layer, from_config, register
+from .base import Cache, Layer, bare_class, from_config, register
 from .linear import Linear
 
 TINY = 1e-12  # keeps a kernel of zeros from dividing by zero
@@ -33,7 +33,8 @@ class SpectralNorm(Layer):
         a = W u,  v = a/|a|        b = W^T v,  sigma = |b|,  u' = b/sigma
 
     `commit` moves u to u', so that sigma approaches the singular value from below as training goes
-    on.  Training and inference compute the same.
+    on.  Training and inference compute the same.  A kernel of zeros has no such value: it gives
+    zeros, and a gradient so steep that training hardly recovers, so do not start there.
 
     Derivation.  sigma = |W^T v|, so dsigma = u' . (dW^T v + W^T dv), where
     dv = (I - v v^T) dW u / |a|.  Collected by dW, with c = W u':
@@ -57,14 +58,15 @@ class SpectralNorm(Layer):
         inner = from_config(layer) if isinstance(layer, dict) else layer
         if not isinstance(inner, Linear):
             raise TypeError(
-                f"SpectralNorm: takes a Dense layer or a convolution, got {type(inner).__name__}"
+                "SpectralNorm: takes a Dense layer or a convolution, got "
+                f"{getattr(inner, '__name__', type(inner).__name__)}{bare_class(inner)}"
             )
         if inner.output_shape is not None:
             raise ValueError(
                 f"SpectralNorm: {inner.name} is built already, and building it again would replace "
                 "its weights; wrap it first, then build"
             )
-        self.layer = inner
+        self.layer = copy.deepcopy(inner)  # a layer may be wrapped twice, and is then two
 
     def setup(self, input_shape, key):
         shape = self.layer.build(input_shape, self.dtype, key)

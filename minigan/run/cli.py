@@ -166,9 +166,10 @@ def _train(args: argparse.Namespace) -> int:
     chosen, changed = mg.recipes.with_objective(
         mg.recipes.get(recipe), args.objective, args.penalty
     )
-    _refuse_unbounded(chosen)
     networks = _build(network, *datasets.load(data))
     gan = mg.GAN(*networks, **chosen, seed=args.seed)
+    _refuse_unbounded(gan)
+    _note_ties(gan)
     _refuse_digits(args.name, data, image_shape(gan))
     if changed:
         print(f"for {args.objective}: {', '.join(changed)}", file=sys.stderr)
@@ -238,16 +239,34 @@ def _penalty(text: str) -> dict[str, Any]:
 
     kind, colon, weight = text.partition(":")
     try:
-        penalty = GradientPenalty(kind, weight=float(weight)) if colon else GradientPenalty(kind)
+        options: dict[str, Any] = {"weight": float(weight)} if colon else {}
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} should be a kind and a weight, as r1:5, or a kind alone"
+        ) from None
+    try:
+        return GradientPenalty(kind, **options).config()
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    return penalty.config()
 
 
-def _refuse_unbounded(recipe: dict[str, Any]) -> None:
+def _refuse_unbounded(gan: Any) -> None:
     """The Wasserstein distance needs D's slope to be bounded."""
-    if recipe["objective"] == "wasserstein" and not recipe.get("penalty"):
+    clip = getattr(gan.objective, "clip", 0.0)  # of WassersteinGAN alone; None: not clipped
+    if clip is None and not any(penalty.weight for penalty in gan.penalties):
         raise ValueError("the wasserstein objective needs a bound on D: add --penalty wgan-gp")
+
+
+def _note_ties(gan: Any) -> None:
+    """A penalty is of each image's own slope only where D looks at each image by itself."""
+    from ..compatibility import ties_images
+
+    if gan.penalties and ties_images(gan.D):
+        print(
+            "note: this critic has BatchNorm, so an image's logit depends on its batch, and the "
+            "penalty is of the slope of all logits together",
+            file=sys.stderr,
+        )
 
 
 def _refuse_digits(name: str, data: str, shape: tuple[int, ...]) -> None:

@@ -149,9 +149,9 @@ def test_in_a_model():
          mg.SpectralNorm(mg.Dense(1, activation="sigmoid"))],
         input_shape=(4, 4, 1), dtype="float64",
     )  # fmt: skip
-    assert list(model.params) == [f"spectral_norm{i}.{p}" for i in ("", "_1") for p in (
+    assert list(model.params) == [f"spectral_normalization{i}.{p}" for i in ("", "_1") for p in (
         "kernel", "bias")]  # fmt: skip
-    assert list(model.state) == ["spectral_norm.u", "spectral_norm_1.u"]
+    assert list(model.state) == ["spectral_normalization.u", "spectral_normalization_1.u"]
     x = draw((3, 4, 4, 1))
     p, cache = model.forward(x)
     np.testing.assert_allclose(p, 1 / (1 + np.exp(-model.logits().forward(x)[0])), rtol=1e-13)
@@ -197,3 +197,18 @@ def test_the_layer_inside_must_have_a_kernel():
         text = f"takes a Dense layer or a convolution, got {type(wrong).__name__}"
         with pytest.raises(TypeError, match=text):
             mg.SpectralNorm(wrong)
+    with pytest.raises(TypeError, match="got Dense; write it with its brackets"):
+        mg.SpectralNorm(mg.Dense)
+
+
+def test_a_layer_that_is_wrapped_twice_becomes_two():
+    conv = mg.Conv2D(2, 2)
+    model = mg.Sequential([mg.SpectralNorm(conv), mg.SpectralNorm(conv)], input_shape=(5, 5, 2))
+    assert [layer.output_shape for layer in model.layers] == [(4, 4, 2), (3, 3, 2)]
+    assert conv.output_shape is None and len(model.params) == 4
+    x = draw((2, 5, 5, 2)).astype("float32")
+    byhand = x
+    for layer in model.layers:
+        byhand = layer.forward(byhand)[0]
+        assert byhand.shape[1:] == layer.output_shape
+    np.testing.assert_array_equal(model.forward(x)[0], byhand)

@@ -63,6 +63,14 @@ def test_penalties_are_applied_and_logged(train):
     assert code == 0 and gan["penalty"][0]["weight"] == 2 and log["penalty"] > 0
 
 
+def test_a_critic_that_ties_its_batch_together_is_noted(train):
+    tied = ("train", "digits", *WORDS[2:])
+    for i, (words, options, noted) in enumerate(
+        [(tied, (), False), (WORDS, ("--penalty", "r1"), False), (tied, ("--penalty", "r2"), True)]
+    ):
+        assert ("has BatchNorm" in train(*options, words=words)[1]) == noted, i
+
+
 def test_the_epochs_line_names_the_penalty(capsys, monkeypatch, tmp_path, digits_npz):
     monkeypatch.chdir(tmp_path)
     main([*WORDS, "--data", str(digits_npz), "--penalty", "r1"])
@@ -76,8 +84,9 @@ def test_the_epochs_line_names_the_penalty(capsys, monkeypatch, tmp_path, digits
         (("--objective", "hinges"), "did you mean 'hinge'?"),
         (("--objective", "wasserstein"), "add --penalty wgan-gp"),
         (("--penalty", "r3"), "'wgan-gp', 'r1', 'r2'"),
-        (("--penalty", "r1:x"), "could not convert"),
-        (("--penalty", "r1:-1"), "weight=-1.0 should be 0 or more"),
+        (("--penalty", "r1:x"), "should be a kind and a weight, as r1:5"),
+        (("--objective", "wasserstein", "--penalty", "r1:0"), "add --penalty wgan-gp"),
+        (("--penalty", "r1:-1"), "weight=-1.0 should be a number of 0 or more"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(train, options, expected):
@@ -98,11 +107,22 @@ def test_with_objective_changes_nothing_it_need_not():
     recipe = recipes.get("dcgan64")
     assert recipes.with_objective(recipe, None, None) == (recipe, [])
     squares, changed = recipes.with_objective(recipe, "least_squares", "r1")
-    assert changed == [] and squares["real_targets"] == recipe["real_targets"]
+    assert changed == ["no logit_clip"] and squares["real_targets"] == recipe["real_targets"]
     assert squares["penalty"] == "r1" and "penalty" not in recipe
     hinge, changed = recipes.with_objective(recipe, "hinge", None)
-    assert len(changed) == 2 and hinge["real_targets"] == (1.0, 1.0)
+    assert len(changed) == 3 and hinge["real_targets"] == (1.0, 1.0)
     assert recipe["objective"]["name"] == "non_saturating"  # the given one is as it was
+
+
+def test_with_objective_keeps_the_options_that_both_know():
+    recipe = recipes.get("dcgan64")
+    for name in ("minimax", "non_saturating"):
+        other, changed = recipes.with_objective(recipe, name, None)
+        assert changed == [] and other["objective"] == {"name": name, "logit_clip": 16.118}
+    pairing, changed = recipes.with_objective(
+        recipes.get("mlp_digits"), "relativistic_pairing", None
+    )
+    assert pairing["d_loss_weight"] == 1 and changed == ["d_loss_weight=1.0 instead of 0.5"]
 
 
 def test_curves_show_the_penalty_and_scores_beyond_probabilities(tmp_path):
