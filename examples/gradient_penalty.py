@@ -15,6 +15,7 @@ import minigan as mg
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.colors import LogNorm
 
 GAMMA = 0.1
 
@@ -76,7 +77,7 @@ def check():
 
 # 4. What it does.  Without it D stays steep on the ring itself, so that fakes which have arrived
 #    are pushed on and across; with R1 the pull fades out towards the real points, where G may come
-#    to rest (Mescheder et al., 2018).
+#    to rest (Mescheder et al., 2018).  Here G arrives either way; D's slope is what differs.
 
 
 def train(kind):
@@ -100,19 +101,20 @@ def draw(gans, path):
     side = np.linspace(-1.8, 1.8, 25)
     grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
     figure, panels = plt.subplots(1, len(gans), figsize=(5 * len(gans), 5), layout="constrained")
+    scale = LogNorm(0.05, 10)  # of |g|, in both panels
     real = ring(200, np.random.default_rng(1))
     for axes, (label, gan) in zip(panels, gans.items(), strict=True):
         g, fakes = field(gan.D, grid), gan.sample(200)
         steep = np.linalg.norm(field(gan.D, real), axis=1).mean()
         off = np.abs(np.linalg.norm(fakes, axis=1) - 1).mean()
         length = np.linalg.norm(g, axis=1, keepdims=True)
-        arrows = axes.quiver(*grid.T, *(g / length).T, length, cmap="viridis", scale=35)
-        figure.colorbar(arrows, ax=axes, label="|dD/dx|", shrink=0.8)
+        arrows = axes.quiver(*grid.T, *(g / length).T, length, norm=scale, cmap="viridis", scale=35)
         axes.plot(*real.T, "k.", markersize=3, label="real")
         axes.plot(*fakes.T, "r.", markersize=3, label="fake")
         axes.set(title=label, aspect="equal", xlim=(-1.9, 1.9), ylim=(-1.9, 1.9))
         axes.legend(loc="upper right")
         print(f"{label:<12} |dD/dx| on the ring {steep:.2f}, fakes {off:.3f} off the ring")
+    figure.colorbar(arrows, ax=panels, label="|dD/dx|", shrink=0.8)
     figure.savefig(path, dpi=70, metadata={"Software": None})
 
 

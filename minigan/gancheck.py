@@ -50,6 +50,7 @@ def gan_rows(gan: GAN, batch: int, seed: int) -> Iterator[Row]:
         return copy.train_step(**batches), d_recorder.sum, g_recorder.sum
 
     _, d_grads, g_grads = step("float64", {}, {})
+    added = "".join(f" + {penalty.kind}" for penalty in gan.penalties)
     for loss, side, grads, model in (
         ("d_loss", "d", d_grads, networks[1]),
         ("g_loss", "g", g_grads, networks[0]),
@@ -65,7 +66,7 @@ def gan_rows(gan: GAN, batch: int, seed: int) -> Iterator[Row]:
         largest = max(float(np.abs(g).max()) for g in grads.values())
         for name, g in grads.items():
             numeric = Numeric(value, values, name, "complex")
-            what = f"GAN {gan.update}: {loss}"
+            what = f"GAN {gan.update}: {loss}{added if side == 'd' else ''}"
             yield compare(what, name, g, numeric, rng, name in null, 0, largest)
     yield _d_stands_still(gan, networks, batches)
     yield from _statistics(gan, networks, batches)
@@ -106,24 +107,37 @@ def _last_biases(children: list[tuple[str, Layer]]) -> set[str]:
 def _pass_margin(
     gan: GAN, networks: list[Sequential], batches: dict[str, Any], margin: float
 ) -> None:
-    """Shift D's logits until just one real image lies beyond the objective's margin.
+    """Shift D's logits so that a larger share of one side's lies within the objective's margin.
 
-    With all logits within the margins, the derivatives of the two sides cancel, and that of D's
-    last bias is zero whatever its formula is.
+    With equal shares, as when all lie within, the derivatives of the two sides cancel, and that of
+    D's last bias is zero whatever its formula is.
     """
     watched = copied(gan, networks, SGD(0.0), SGD(0.0))
-    seen: list[float] = []
+    seen: dict[str, list[float]] = {"real": [], "fake": []}
     d_loss = watched.d_loss
 
     def seeing(real: Any, fake: Any) -> Any:
-        seen.extend([] if real is None else real.ravel())
+        for side, logits in (("real", real), ("fake", fake)):
+            seen[side].extend([] if logits is None else logits.ravel())
         return d_loss(real, fake)
 
     watched.d_loss = seeing  # type: ignore[method-assign]
     watched.train_step(**batches)
-    first, *others = sorted(seen, reverse=True)
+    shift = _uneven_shift(np.array(seen["real"]), np.array(seen["fake"]), margin)
     for name in last_bias(networks[1]):
-        networks[1].params[name] += margin - (first + max(others, default=0.0)) / 2
+        networks[1].params[name] += shift
+
+
+def _uneven_shift(real: Array, fake: Array, margin: float) -> float:
+    """The shift furthest from any logit's kink where unequal shares are within the margins."""
+    kinks = np.sort(np.concatenate([margin - real, -margin - fake]))
+    found = []
+    for low, high in zip(kinks, kinks[1:], strict=False):
+        shift = (low + high) / 2
+        within = (real + shift < margin).mean(), (fake + shift > -margin).mean()
+        if min(within) > 0 and abs(within[0] - within[1]) > 1e-9:
+            found.append((high - low, shift))
+    return float(max(found, default=(0.0, 0.0))[1])
 
 
 def _d_stands_still(gan: GAN, networks: list[Any], batches: dict[str, Any]) -> Row:

@@ -42,7 +42,8 @@ class GradientPenalty(metaclass=Spelling):
     weight: lambda of the first, gamma of the others.  Both papers use 10.
     every=k: only in every k-th step, k times as strong (Karras et al., 2020, "lazy").
 
-    Where |g| = 0 the first has no derivative; 0 is taken.
+    Where |g| = 0 the first has no derivative; 0 is taken.  D should have no BatchNorm: it ties the
+    images of a batch together, and g is then not the slope at one image.
     """
 
     def __init__(self, kind: str = "wgan-gp", *, weight: float = 10.0, every: int = 1) -> None:

@@ -33,6 +33,21 @@ def test_state_moved_by_another_number_of_batches_is_a_failure(update, monkeypat
     assert any(row.quantity == "discriminator's statistics" for row in report.failures)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_the_margin_of_the_hinge_hides_no_bias(seed):
+    """Equal shares of real and fake logits within the margins would make its gradient zero."""
+    mg.seed(seed)
+    G = mg.Sequential([mg.Dense(12), mg.Reshape((3, 4, 1))], input_shape=(3,))
+    D = mg.Sequential(
+        [mg.Conv2D(4, 3), mg.LayerNorm(), mg.LeakyReLU(), mg.Flatten(), mg.Dense(1)],
+        input_shape=(3, 4, 1),
+    )
+    mg.seed(0)
+    for penalty in (None, "r1"):
+        report = mg.check_gradients(mg.GAN(G, D, objective="hinge", penalty=penalty), seed=seed)
+        assert report.ok, str(report)
+
+
 ENDS = {
     "linear": lambda: [mg.Dense(1, activation="linear")],
     "reshaped": lambda: [mg.Dense(1), mg.Activation("linear"), mg.Reshape((1, 1))],

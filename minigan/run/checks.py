@@ -24,11 +24,11 @@ from .check_values import value_rows
 def main(first_failure: bool = False) -> int:
     """Run all checks, print the table as it grows, return the exit code: 0, or 1 if any failed."""
     start, report = time.perf_counter(), Report()
-    print(f"{'what':<58}{'quantity':<30}{'engine':<11}{'error':<9}verdict")
+    print(f"{'what':<57} {'quantity':<31} {'engine':<10} {'error':<9}verdict")
     for row in all_rows():
         report.rows.append(row)
         print(
-            f"{row.what:<58}{row.quantity:<30}{row.engine:<11}{row.error:<9.1e}"
+            f"{row.what:<57} {row.quantity:<31} {row.engine:<10} {row.error:<9.1e}"
             f"{row.verdict} {row.note}".rstrip(),
             flush=True,
         )
