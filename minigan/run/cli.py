@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="minigan", description="Train small GANs, and make images with them.")
     parser.set_defaults(run=lambda args: _help(parser))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
-    for add in (_add_train, _add_sample, _add_summary, _add_check, _add_info):
+    for add in (_add_train, _add_sample, _add_summary, _add_check, _add_bench, _add_info):
         add(commands)
     return parser
 
@@ -128,6 +128,18 @@ def _add_summary(commands: Any) -> None:
 def _add_check(commands: Any) -> None:
     command = commands.add_parser("check", help="check every gradient, and print the table")
     command.set_defaults(run=_check)
+
+
+def _add_bench(commands: Any) -> None:
+    command = commands.add_parser("bench", help="time a step of each reference pair")
+    command.set_defaults(run=_bench)
+    add = command.add_argument
+    add("names", nargs="*", metavar="NAME", help="digits, flowers, ... (default: all five)")
+    add("--against", choices=["torch"], help="beside PyTorch, in turns")
+    add("--batch-size", type=_count, metavar="N", help="instead of each pair's own")
+    add("--rounds", type=_count, default=12, metavar="N", help="turns of each side (default 12)")
+    add("--profile", action="store_true", help="where the time goes, stage by stage")
+    add("--json", action="store_true", help="the figures as JSON")
 
 
 def _add_info(commands: Any) -> None:
@@ -313,6 +325,17 @@ def _check(args: argparse.Namespace) -> int:
     from . import checks
 
     return checks.main()
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from . import bench
+
+    names = args.names or list(bench.BATCHES)
+    for name in names:
+        bench.batch_of(name)  # an error names the known ones
+    if args.profile:
+        return bench.profile(names, args.batch_size)
+    return bench.main(names, args.against, args.rounds, args.batch_size, args.json)
 
 
 def _info(args: argparse.Namespace) -> int:

@@ -1,0 +1,192 @@
+"""`minigan bench`: whole adversarial steps of the reference pairs, beside PyTorch's if asked.
+
+The two sides run in a process each and take turns, so that a machine whose speed drifts slows
+both: what is quoted is the ratio of neighbouring turns.  Each step has fresh images.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from .. import registry
+from ..kernels.cpu import threads
+
+BATCHES = {"mlp_digits": 128, "digits": 128, "dcgan64": 64, "upsample64": 32, "flowers": 32}
+TURN = 0.5  # seconds that a turn lasts at least
+PROFILED = 3  # steps
+CLOSE = 8.0  # times as far from float64 as PyTorch's parameters, that ours may be
+
+
+class Side:
+    """A worker process."""
+
+    def __init__(self, side: str, name: str, batch: int) -> None:
+        self.side = side
+        command = [sys.executable, "-W", "ignore", "-m", "minigan.run.bench_worker"]
+        env = {**os.environ, "MINIGAN_THREADS": str(threads.count())}
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [*sys.path[:1], *_checkout()]))
+        self.process = subprocess.Popen(
+            [*command, side, name, str(batch)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True, bufsize=1, env=env,
+        )  # fmt: skip
+        self.about = self.read()
+
+    def read(self) -> dict[str, Any]:
+        """The next line of its answers; lines that are no answers are shown."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+            print(line, end="", file=sys.stderr)
+        raise RuntimeError(f"the {self.side} side of the benchmark stopped: see above")
+
+    def ask(self, steps: int) -> list[float]:
+        """The seconds of this many steps."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{steps}\n")
+        return self.read()["seconds"]
+
+    def close(self) -> float | None:
+        """End it; its peak memory in MB."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        peak = self.read()["peak_mb"]
+        self.process.wait()
+        return peak
+
+
+def _checkout() -> list[str]:
+    """The folder of this checkout, for the workers of a clone that is not installed."""
+    root = Path(__file__).resolve().parents[2]
+    return [str(root)] if (root / "setup.cfg").exists() else []
+
+
+def batch_of(name: str) -> int:
+    """The batch of a reference pair; ValueError for another name."""
+    return registry.find("reference pair", BATCHES, name)
+
+
+def profile(names: list[str], batch: int | None) -> int:
+    """Print where a few steps of each pair spend their time."""
+    import numpy as np
+
+    from .bench_worker import make_gan, real_batch
+    from .profile import Profile
+
+    for name in names:
+        gan, rng = make_gan(name), np.random.default_rng(0)
+        images = [real_batch(gan, batch or batch_of(name), rng) for _ in range(PROFILED + 1)]
+        gan.train_step(images[0])
+        with Profile(gan) as found:
+            for real in images[1:]:
+                gan.train_step(real)
+        print(f"{name}, batch {len(images[0])}, {PROFILED} steps\n{found.table()}\n")
+    return 0
+
+
+def measure(name: str, batch: int, against: str | None, rounds: int) -> dict[str, Any]:
+    """The figures of one pair."""
+    sides = [Side("minigan", name, batch)]
+    if against:
+        sides.append(Side(against, name, batch))
+    turns = [max(1, math.ceil(TURN / statistics.median(side.ask(2)))) for side in sides]
+    times = [
+        [statistics.median(side.ask(n)) for side, n in zip(sides, turns, strict=True)]
+        for _ in range(rounds)
+    ]
+    ours = statistics.median(t[0] for t in times)
+    found: dict[str, Any] = {
+        "name": name,
+        "batch": batch,
+        "seconds": ours,
+        "images_per_second": batch / ours,
+        "gflops": sides[0].about["gflop"] / ours,
+        "large_product_gflops": sides[0].about["large_gflops"],
+        "configuration": sides[0].about["configuration"],
+    }
+    peaks = [side.close() for side in sides]
+    found["peak_mb"] = peaks[0]
+    if against:
+        ratios = sorted(t[1] / t[0] for t in times)
+        found[against] = {
+            "seconds": statistics.median(t[1] for t in times),
+            "configuration": sides[1].about["configuration"],
+            "peak_mb": peaks[1],
+            "ratio": statistics.median(ratios),
+            "ratios": ratios,
+            "distances": Side("check", name, min(batch, 16)).about,
+        }
+    return found
+
+
+def main(
+    names: list[str], against: str | None, rounds: int, batch: int | None, as_json: bool
+) -> int:
+    """Measure, print, and return the exit code: 1 if the sides' parameters differ too much."""
+    if against and importlib.util.find_spec(against) is None:
+        raise ValueError(f"--against {against} needs PyTorch: pip install 'minigan[bench]'")
+    results = []
+    if not as_json:
+        print(HEAD + (HEAD_AGAINST if against else ""))
+    for name in names:
+        results.append(measure(name, batch or batch_of(name), against, rounds))
+        if not as_json:
+            print(row(results[-1], against), flush=True)
+    ratios = [result[against]["ratio"] for result in results] if against else []
+    apart = [r["name"] for r in results if against and too_far(r[against]["distances"])]
+    if as_json:
+        print(json.dumps({"pairs": results, "geometric_mean": mean(ratios), "apart": apart}))
+    elif against:
+        print_ends(results, against, mean(ratios))
+    if apart:
+        print(f"parameters differ from PyTorch's too much: {', '.join(apart)}", file=sys.stderr)
+    return 1 if apart else 0
+
+
+HEAD = f"{'pair':<12}{'batch':>6}{'ms/step':>9}{'images/s':>10}{'GFLOP/s':>9}{'peak MB':>9}"
+HEAD_AGAINST = f"{'torch ms':>10}{'peak MB':>9}{'ratio':>7}  {'spread':<12}"
+
+
+def row(r: dict[str, Any], against: str | None) -> str:
+    """A line of the table."""
+    peak = "-" if r["peak_mb"] is None else f"{r['peak_mb']:.0f}"
+    line = (
+        f"{r['name']:<12}{r['batch']:>6}{r['seconds'] * 1e3:>9.1f}{r['images_per_second']:>10.0f}"
+        f"{r['gflops']:>9.0f}{peak:>9}"
+    )
+    if against:
+        t = r[against]
+        peak = "-" if t["peak_mb"] is None else f"{t['peak_mb']:.0f}"
+        spread = f"{t['ratios'][0]:.2f}-{t['ratios'][-1]:.2f}"
+        line += f"{t['seconds'] * 1e3:>10.1f}{peak:>9}{t['ratio']:>7.2f}  {spread:<12}"
+    return line.rstrip()
+
+
+def print_ends(results: list[dict[str, Any]], against: str, geometric: float | None) -> None:
+    """What stands below the table."""
+    first = results[0]
+    print(f"\nratio: {against}'s time over minigan's; geometric mean {geometric:.2f}")
+    print(f"minigan: {first['configuration']}; {against}: {first[against]['configuration']}")
+    print(f"a large product: {first['large_product_gflops']:.0f} GFLOP/s")
+    print("distance from float64's parameters after three steps, relative to what they moved:")
+    for r in results:
+        cells = ", ".join(f"{k} {v:.0e}" for k, v in r[against]["distances"].items())
+        print(f"  {r['name']:<12}{cells}")
+
+
+def mean(ratios: list[float]) -> float | None:
+    """The geometric mean."""
+    return statistics.geometric_mean(ratios) if ratios else None
+
+
+def too_far(distances: dict[str, float]) -> bool:
+    """Whether our parameters are much further from float64's than PyTorch's are."""
+    return any(distances[f"minigan {n}"] > CLOSE * distances[f"torch {n}"] for n in "GD")
