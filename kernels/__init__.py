@@ -1,21 +1,24 @@
 """The array code: `reference` is the definition, `cpu` the fast form on NumPy arrays.
 
 `ops(array)` picks the set of kernels that an array's home runs on.  Both sets have the same
-names; `using("reference")` runs everything on the definitions, for exact comparisons.
+names; `using("reference")` runs everything on the definitions, for exact comparisons, and
+`using("exact")` on the fast kernels without the convolutions that trade a digit for speed
+(kernels/cpu/toom.py; so does MINIGAN_EXACT=1 in the environment).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from . import cpu, reference
+from .cpu.plan import exactly
 
-_SETS = {"cpu": cpu, "reference": reference}
+_SETS = {"cpu": cpu, "exact": cpu, "reference": reference}
 _numpy_set: ModuleType = cpu
 
 
@@ -26,12 +29,13 @@ def ops(array: Any) -> ModuleType:
 
 @contextmanager
 def using(name: str) -> Iterator[None]:
-    """Run NumPy arrays on the kernel set "cpu" or "reference" inside a with block."""
+    """Run NumPy arrays on the kernels "cpu", "exact" or "reference" inside a with block."""
     global _numpy_set
     if name not in _SETS:
         raise ValueError(f"kernel set {name!r} is unknown; choose one of {', '.join(_SETS)}")
     before, _numpy_set = _numpy_set, _SETS[name]
     try:
-        yield
+        with exactly() if name == "exact" else nullcontext():
+            yield
     finally:
         _numpy_set = before

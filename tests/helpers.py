@@ -58,7 +58,8 @@ def forced(threads_=None, block=None, element_block=None, **plans):
     from minigan.kernels.cpu import elementwise
 
     run = threads.run
-    patches = [mock.patch.object(plan, name, lambda _, f=form: f) for name, form in plans.items()]
+    paths = {k: f if isinstance(f, plan.Path) else plan.Path(f, 0.0) for k, f in plans.items()}
+    patches = [mock.patch.object(plan, name, lambda _, p=path: p) for name, path in paths.items()]
     if threads_:
         patches.append(mock.patch.object(threads, "_count", threads_))
         patches.append(mock.patch.object(threads, "run", lambda f, n, work=0.0: run(f, n)))

@@ -23,7 +23,7 @@ import numpy as np
 
 from ..geometry import Geometry, Windows, phases, reach
 from ..geometry import windows as windows_of
-from . import plan, pool, threads
+from . import plan, pool, threads, toom
 from .windows import columns, halo
 
 Grid = tuple[slice, slice]
@@ -62,8 +62,11 @@ def by_phase(geo: Geometry) -> list[Piece]:
 def conv2d(x: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarray:
     """(N, H, W, C), (KH, KW, C, OC) -> (N, OH, OW, OC)."""
     KH, KW, C, OC = kernel.shape
-    shape = plan.Shape(C, OC, geo)
-    if plan.forward(shape) == "scatter":
+    shape = plan.Shape(C, OC, geo, len(x))
+    path = plan.forward(shape)
+    if path.toom:
+        return by_toom(x, kernel, path.toom, not path.toom.outward, shape)
+    if path.form == "scatter":
         turned = Geometry(geo.rows.flipped(), geo.cols.flipped())
         return scatter(x, kernel[::-1, ::-1].transpose(0, 1, 3, 2), turned)
     y = pool.empty((len(x), geo.rows.out, geo.cols.out, OC), x.dtype)
@@ -74,8 +77,11 @@ def conv2d(x: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarray:
 def conv2d_adjoint(y: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarray:
     """(N, OH, OW, OC), (KH, KW, C, OC) -> (N, H, W, C)."""
     C, OC = kernel.shape[2:]
-    shape = plan.Shape(C, OC, geo)
-    if plan.adjoint(shape) == "scatter":
+    shape = plan.Shape(C, OC, geo, len(y))
+    path = plan.adjoint(shape)
+    if path.toom:
+        return by_toom(y, kernel, path.toom, path.toom.outward, shape)
+    if path.form == "scatter":
         return scatter(y, kernel, geo)
     x = pool.empty((len(y), geo.rows.size, geo.cols.size, C), y.dtype)
     _apply(y, [(p, _phase_matrix(kernel, p)) for p in by_phase(geo)], x, shape)
@@ -85,8 +91,12 @@ def conv2d_adjoint(y: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarr
 def conv2d_dkernel(x: np.ndarray, dy: np.ndarray, geo: Geometry) -> np.ndarray:
     """(N, H, W, C), (N, OH, OW, OC) -> (KH, KW, C, OC)."""
     C, OC, KH, KW = x.shape[-1], dy.shape[-1], geo.rows.kernel, geo.cols.kernel
-    shape = plan.Shape(C, OC, geo)
-    if plan.dkernel(shape) == "big":
+    shape = plan.Shape(C, OC, geo, len(x))
+    path = plan.dkernel(shape)
+    if path.toom:
+        sides = (dy, x) if path.toom.outward else (x, dy)
+        return toom.correlate_dkernel(*sides, path.toom, plan.seconds(shape))
+    if path.form == "big":
         (matrix,) = _pair(x, whole(geo), dy, shape)
         return matrix.reshape(KH, KW, C, OC)
     pieces = by_phase(geo)
@@ -95,6 +105,20 @@ def conv2d_dkernel(x: np.ndarray, dy: np.ndarray, geo: Geometry) -> np.ndarray:
         taps = matrix.reshape(piece.rows.taps, piece.cols.taps, OC, C)[::-1, ::-1]
         dkernel[piece.taps] = taps.transpose(0, 1, 3, 2)  # (taps, taps, C, OC)
     return dkernel
+
+
+def by_toom(
+    source: np.ndarray, kernel: np.ndarray, t: toom.Toom, with_the_grain: bool, shape: plan.Shape
+) -> np.ndarray:
+    """conv2d or conv2d_adjoint as the correlation t, or against its direction as its adjoint."""
+    to_big = t.outward == with_the_grain
+    rows, cols = shape.geo
+    sides = (rows.size, cols.size) if to_big else (rows.out, cols.out)
+    channels = shape.channels if to_big else shape.out_channels
+    target = pool.empty((len(source), *sides, channels), source.dtype)
+    run = toom.correlate if with_the_grain else toom.correlate_adjoint
+    run(source, kernel, t, target, plan.seconds(shape))
+    return target
 
 
 def _phase_matrix(kernel: np.ndarray, piece: Piece) -> np.ndarray:
@@ -120,8 +144,7 @@ def _apply(
                     windows = columns(block, piece.rows.part(r.start, r.stop), piece.cols)
                     _product(windows, matrix, target[(n, *piece.grid)][:, r])
 
-    pixels = len(source) * shape.geo.rows.out * shape.geo.cols.out
-    threads.run(share, len(source), plan.seconds(shape, pixels))
+    threads.run(share, len(source), plan.seconds(shape))
 
 
 def _with_halo(x: np.ndarray, pieces: list[Piece]) -> tuple[np.ndarray, list[Piece]]:
@@ -166,7 +189,7 @@ def _pair(
                     total += a.T @ target[(n, *piece.grid)][:, r].reshape(len(a), width)
         return sums
 
-    work = plan.seconds(shape, len(source) * shape.geo.rows.out * shape.geo.cols.out)
+    work = plan.seconds(shape)
     parts = threads.run(share, len(source), work)
     for part in parts[1:]:
         for total, more in zip(parts[0], part, strict=True):
@@ -201,7 +224,7 @@ def scatter(y: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarray:
             image = image[:, :, rows.before :, cols.before :][:, :, : rows.size, : cols.size]
             x[n] = image.transpose(1, 2, 3, 0)  # (C, N, H, W) -> (N, H, W, C)
 
-    work = plan.seconds(plan.Shape(C, OC, geo), N * rows.out * cols.out)
+    work = plan.seconds(plan.Shape(C, OC, geo, N))
     threads.run(share, N, work)
     return x
 

@@ -29,24 +29,24 @@ def max_pool2d(x: np.ndarray, geo: Geometry) -> tuple[np.ndarray, np.ndarray]:
         return reference.max_pool2d(x, geo)
     rows, cols = geo
     shape = (len(x), rows.out, cols.out, x.shape[-1])
-    y = pool.empty(shape, x.dtype)
-    winner = pool.empty(shape, np.intp)
+    best = pool.empty(shape, x.real.dtype)
+    winner = pool.empty(shape, np.uint8 if rows.kernel * cols.kernel < 256 else np.intp)
 
     def share(first: int, last: int) -> None:
         for n in range(first, last):
-            taps = window_view(x[n : n + 1], windows(rows), windows(cols))[0]
-            best, who = y[n], winner[n]
-            best[...] = taps[:, :, 0, 0]
+            taps = window_view(x[n : n + 1].real, windows(rows), windows(cols))[0]
+            most, who = best[n], winner[n]
+            most[...] = taps[:, :, 0, 0]
             who[...] = 0
             for t in range(1, rows.kernel * cols.kernel):
                 value = taps[:, :, t // cols.kernel, t % cols.kernel]  # (OH, OW, C)
                 # the larger, or the first that is not a number
-                better = ~(value.real <= best.real) & (best.real == best.real)
-                np.copyto(best, value, where=better)
-                np.copyto(who, t, where=better)
+                better = (value > most) | ((value != value) & (most == most))
+                np.maximum(most, value, out=most)
+                np.maximum(who, np.multiply(better, t, dtype=who.dtype), out=who)  # t rises
 
     threads.run(share, len(x), x.size * ELEMENT)
-    return y, winner
+    return (max_pool2d_tangent(x, winner, geo) if x.dtype.kind == "c" else best), winner
 
 
 def max_pool2d_adjoint(dy: np.ndarray, winner: np.ndarray, geo: Geometry) -> np.ndarray:

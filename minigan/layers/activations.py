@@ -28,6 +28,7 @@ class Elementwise(Layer):
 
     reads: str = "output"  # what derivative reads: the "output" y, or the "input" x
     curved: bool = True  # whether f' moves with x
+    rising: bool = False  # whether f never falls, so that it commutes with a maximum
     second_order = ("derivative_tangent",)
 
     def apply(self, x: Array, out: Array | None = None) -> Array:
@@ -68,6 +69,7 @@ class Straight(Elementwise):
     """Base of those whose slope does not move with x (kinks apart): h' = 0."""
 
     curved = False
+    rising = True
 
     def derivative_tangent(self, dy, ddy, a, ta):
         return self.derivative(ddy, a)
@@ -113,6 +115,8 @@ class ReLU(Straight):
 class Tanh(Elementwise):
     """y = tanh(x).  dx = dy * (1 - y^2), ddx = ddy * (1 - y^2) - 2 * dy * y * ty."""
 
+    rising = True
+
     def apply(self, x, out=None):
         return ops(x).tanh(x, out)
 
@@ -126,6 +130,8 @@ class Tanh(Elementwise):
 @register
 class Sigmoid(Elementwise):
     """y = 1/(1 + exp(-x)).  dx = dy * y * (1 - y), ddx = ddy * y (1 - y) + dy * (1 - 2 y) ty."""
+
+    rising = True
 
     def apply(self, x, out=None):
         return ops(x).sigmoid(x, out)
@@ -203,6 +209,7 @@ class Activation(Elementwise):
         self.activation = activation
         self._function = get(activation)
         self.reads, self.curved = self._function.reads, self._function.curved
+        self.rising = self._function.rising
 
     def apply(self, x, out=None):
         return self._function.apply(x, out)

@@ -54,6 +54,8 @@ class MaxPooling2D(Pooling):
     dy alone.
     """
 
+    owns_output = True
+
     def compute(self, x, training, rng, keep):
         y, winner = ops(x).max_pool2d(x, self.geometry)
         return y, Cache(winner if keep else None)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from .activations import Elementwise
 from .base import Cache, Layer
+from .pooling import MaxPooling2D
+from .upsampled import UpsampledConv, folds
 
 
 class ActivatedStage(Layer):
@@ -52,14 +54,70 @@ class ActivatedStage(Layer):
         self.layer.commit(cache)
 
 
+class PooledStage(Layer):
+    """A layer, and max pooling of its output: what stood between is handed back at once."""
+
+    owns_output = True  # of the pooling, whose backward knows the winners
+
+    def __init__(self, layer: Layer, pooling: MaxPooling2D) -> None:
+        super().__init__()
+        self.layer, self.pooling = layer, pooling
+        self.name, self.dtype = layer.name, layer.dtype
+        self.input_shape, self.output_shape = layer.input_shape, pooling.output_shape
+
+    def compute(self, x, training, rng, keep):
+        z, cache = self.layer.compute(x, training, rng, keep)
+        y, winners = self.pooling.compute(z, training, rng, keep)
+        return y, Cache((cache.saved, winners.saved) if keep else None, cache.state)
+
+    def pullback(self, dy, saved, to_input, to_params):
+        inner, winners = saved
+        dz, _ = self.pooling.pullback(dy, winners, True, False)
+        return self.layer.pullback(dz, inner, to_input, to_params)
+
+    def pushforward(self, tx, saved):
+        inner, winners = saved
+        tz, moved = self.layer.pushforward(tx, inner)
+        return self.pooling.pushforward(tz, winners)[0], moved
+
+    def pullback_kept(self, dy, saved):
+        inner, winners = saved
+        return self.layer.pullback_kept(self.pooling.pullback(dy, winners, True, False)[0], inner)
+
+    def pullback_tangent(self, ddy, saved, moved, kept, to_input, to_params):
+        inner, winners = saved
+        ddz, _ = self.pooling.pullback(ddy, winners, True, False)
+        return self.layer.pullback_tangent(ddz, inner, moved, kept, to_input, to_params)
+
+    def commit(self, cache):
+        self.layer.commit(cache)
+
+
 def group(children: list[tuple[str, Layer]]) -> list[tuple[str, Layer]]:
-    """The children as stages: (name of the first layer, stage) in order."""
+    """The children as stages: (name of the layer with the parameters, stage) in order."""
     stages: list[tuple[str, Layer]] = []
     for name, layer in children:
-        owned = bool(stages) and stages[-1][1].owns_output
-        if owned and isinstance(layer, Elementwise) and layer.reads == "output":
-            first, owner = stages[-1]
-            stages[-1] = first, ActivatedStage(owner, layer)
-        else:
+        fused = fuse(stages[-1][1], layer) if stages else None
+        if fused is None:
             stages.append((name, layer))
+        else:
+            first = name if isinstance(fused, UpsampledConv) else stages[-1][0]
+            stages[-1] = first, fused
     return stages
+
+
+def fuse(stage: Layer, layer: Layer) -> Layer | None:
+    """The stage and the layer behind it as one, or None.
+
+    An activation that never falls commutes with a maximum: max f(x) = f(max x).  Pooling first
+    leaves f a quarter of the values, and backward too.  The winners are the same, but where f
+    rounds two values to one.
+    """
+    if isinstance(layer, Elementwise) and stage.owns_output and layer.reads == "output":
+        return ActivatedStage(stage, layer)
+    if folds(stage, layer):
+        return UpsampledConv(stage, layer)  # type: ignore[arg-type]
+    if isinstance(layer, MaxPooling2D):
+        if isinstance(stage, ActivatedStage) and stage.activation.rising:
+            return ActivatedStage(PooledStage(stage.layer, layer), stage.activation)
+    return None

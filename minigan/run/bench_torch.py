@@ -173,15 +173,12 @@ class TorchGAN:
         self.plain = module(gan.generator), module(gan.D)
         self.G, self.D = map(torch.compile, self.plain) if compiled else self.plain
         self.g_params, self.d_params = (list(m.parameters()) for m in self.plain)
+        g_adam: Any = gan.g_optimizer
+        d_adam: Any = gan.d_optimizer
         self.optimizers = [
-            torch.optim.Adam(
-                params, lr=o.learning_rate, betas=(o.beta_1, o.beta_2), **{adam: True}
-            )
-            for params, o in (
-                (self.g_params, gan.g_optimizer),
-                (self.d_params, gan.d_optimizer),
-            )
-        ]  # fmt: skip
+            torch.optim.Adam(params, lr=o.learning_rate, betas=(o.beta_1, o.beta_2), **{adam: True})
+            for params, o in ((self.g_params, g_adam), (self.d_params, d_adam))
+        ]
         self.configuration = f"{'compiled' if compiled else 'eager'}, {adam} Adam"
 
     def train_step(self, real: Any, z_d: Any, z_g: Any) -> tuple[float, float]:
@@ -277,7 +274,7 @@ def fastest(gan: GAN, batch: Any) -> TorchGAN:
     trials: list[tuple[float, dict[str, Any]]] = []
     for compiled in (False, True):
         for adam in ("fused", "foreach"):
-            options = {"compiled": compiled, "adam": adam}
+            options: dict[str, Any] = {"compiled": compiled, "adam": adam}
             try:
                 made = TorchGAN(gan, **options)
                 made.train_step(*batch())

@@ -35,6 +35,7 @@ def value_rows() -> Iterator[Row]:
     yield from loss_rows()
     yield from draw_rows()
     yield from training_rows()
+    yield from stage_rows()
 
 
 # sides and padding, as TensorFlow defines them
@@ -301,3 +302,34 @@ def training_rows() -> Iterator[Row]:
     for name in ("parallel.0.batch_normalization", "parallel.1"):
         found = model.state[f"{name}.moving_mean"]
         yield agree("statistics in containers", name, found, x.mean(axis=0) / 2)
+
+
+def stage_rows() -> Iterator[Row]:
+    """A model, which runs its neighbouring layers as one, against the layers one by one."""
+    L = layers
+    rng = RNG.generator()
+    cases: list[tuple[str, list[layers.Layer]]] = [
+        ("upsampling, conv k5", [L.UpSampling2D(2), L.Conv2D(3, 5, padding="same"), L.Tanh()]),
+        ("upsampling, conv k4x3", [L.UpSampling2D((3, 1)), L.Conv2D(3, (4, 3))]),
+        ("upsampling, conv s2", [L.UpSampling2D(2), L.Conv2D(3, 3, strides=2)]),
+        ("upsampling, groups", [L.UpSampling2D(2), L.Conv2D(4, 3, groups=2)]),
+        ("conv, tanh, maximum", [L.Conv2D(3, 2), L.Tanh(), L.MaxPooling2D(2)]),
+        ("conv, softmax, maximum", [L.Conv2D(3, 2), L.Softmax(), L.MaxPooling2D(2)]),
+    ]
+    for label, parts in cases:
+        model = Sequential(parts, input_shape=(5, 4, 2), dtype="float64")
+        x = rng.standard_normal((3, 5, 4, 2))
+        found, cache = model.forward(x)
+        expected, caches = x, []
+        for layer in model.layers:
+            expected, own = layer.forward(expected)
+            caches.append(own)
+        yield agree(f"stages: {label}", "values", found, expected)
+        dy = rng.standard_normal(found.shape)
+        dx, grads = model.backward(dy, cache)
+        d = dy
+        for layer, own in zip(reversed(model.layers), reversed(caches), strict=True):
+            d, by_hand = layer.backward(d, own)
+            for name, g in by_hand.items():
+                yield agree(f"stages: {label}", name, grads[f"{layer.name}.{name}"], g)
+        yield agree(f"stages: {label}", "input", dx, d)

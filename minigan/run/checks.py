@@ -12,6 +12,7 @@ import numpy as np
 from .. import losses, objectives, penalties
 from ..gradcheck import check_gradients
 from ..kernels import cpu, reference
+from ..kernels.cpu import plan, toom
 from ..kernels.geometry import Axis, Geometry, axis
 from ..numeric import STEP, Report, Row, verdict
 from ..random import Key
@@ -106,11 +107,35 @@ def kernel_rows() -> Iterator[Row]:
         spread = reference.average_pool2d_adjoint(y, geo)
         yield _inner(f"average pooling {label}", "adjoint", (mean * y).sum(), (x * spread).sum())
     yield from block_rows(rng)
+    yield from toom_rows(rng)
     x, y = rng.standard_normal((2, 3, 4, 2)), rng.standard_normal((2, 6, 12, 2))
     for module, name in ((reference, "reference"), (cpu, "fast")):
         up, down = module.upsample2d(x, (2, 3)), module.upsample2d_adjoint(y, (2, 3))
         yield _inner(f"upsampling, {name}", "adjoint", (up * y).sum(), (x * down).sum())
     yield from elementwise_rows(rng)
+
+
+def toom_rows(rng: np.random.Generator) -> Iterator[Row]:
+    """The passes by Cook and Toom, in both directions, with whole and with unfinished tiles."""
+    for label, geo in geometries():
+        if any(a.kernel < a.stride for a in geo):
+            continue  # never planned
+        x = rng.standard_normal((5, geo.rows.size, geo.cols.size, 3))
+        k = rng.standard_normal((geo.rows.kernel, geo.cols.kernel, 3, 4))
+        y = rng.standard_normal((5, geo.rows.out, geo.cols.out, 4))
+        for outward in (False, True):
+            for m in (2, 3):
+                sizes = [1 if toom.taps_of(a) == 1 else m for a in geo]
+                t = toom.tiled(geo, (sizes[0], sizes[1]), outward)
+                what = f"convolution {label}, tiles of {m}, {'outwards' if outward else 'inwards'}"
+                with plan.always(plan.Path("toom", 0.0, t)):
+                    for name, args in (
+                        ("conv2d", (x, k, geo)),
+                        ("conv2d_adjoint", (y, k, geo)),
+                        ("conv2d_dkernel", (x, y, geo)),
+                    ):
+                        exact = getattr(reference, name)(*args)
+                        yield agree(what, name, getattr(cpu, name)(*args), exact)
 
 
 def block_rows(rng: np.random.Generator) -> Iterator[Row]:
@@ -127,6 +152,12 @@ def block_rows(rng: np.random.Generator) -> Iterator[Row]:
         ):
             fast, exact = getattr(cpu, name)(*args), getattr(reference, name)(*args)
             yield agree(f"convolution in blocks of {label}", name, fast, exact)
+    geo = Geometry(axis(16, 4, 2, "same"), axis(16, 4, 2, "same"))
+    x, y = rng.standard_normal((100, 16, 16, 3)), rng.standard_normal((100, 8, 8, 40))
+    with plan.always(plan.Path("toom", 0.0, toom.tiled(geo, (2, 2), False))):
+        found = cpu.conv2d_dkernel(x, y, geo)
+    exact = reference.conv2d_dkernel(x, y, geo)
+    yield agree("tiles in blocks of images", "conv2d_dkernel", found, exact)
     for m, n in ((4000, 16), (16, 4000)):
         a, b = rng.standard_normal((m, 500)), rng.standard_normal((500, n))
         yield agree("product over threads", f"{m} x {n}", cpu.matmul(a, b), a @ b)

@@ -12,7 +12,8 @@ from ..gan import GAN
 from ..layers.base import Layer
 from ..layers.conv import Convolution
 from ..layers.linear import Linear
-from ..layers.stage import ActivatedStage
+from ..layers.stage import ActivatedStage, PooledStage
+from ..layers.upsampled import UpsampledConv
 
 FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
 
@@ -95,8 +96,10 @@ def len_of(x: Any) -> int:
 
 def multiply_adds(layer: Any) -> int:
     """Of one sample's product."""
-    if isinstance(layer, ActivatedStage):
+    if isinstance(layer, (ActivatedStage, PooledStage)):
         return multiply_adds(layer.layer)
+    if isinstance(layer, UpsampledConv):
+        return multiply_adds(layer.conv)
     if isinstance(layer, Convolution):
         rows, cols = layer.geometry
         return rows.out * cols.out * int(np.prod(layer.kernel.shape))

@@ -244,14 +244,14 @@ def test_results_are_nobody_elses_memory(name):
 
 
 def test_plans_take_both_forms_on_these_shapes():
-    """The unforced tests above go through both forms of each pass."""
+    """The unforced tests above go through both plain forms of each pass."""
     for name, forms in (("forward", 2), ("adjoint", 2), ("dkernel", 2)):
         found = {
             getattr(plan, name)(
                 plan.Shape(c, oc, Geometry(axis(9, k, 1, "same"), axis(9, k, 1, "same")))
-            )
+            ).form
             for c in (1, 5, 20)
             for oc in (1, 5, 20)
             for k in (1, 3, 5)
         }
-        assert len(found) == forms, name
+        assert len(found - {"toom"}) == forms, name

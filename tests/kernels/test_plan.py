@@ -47,7 +47,7 @@ def record(monkeypatch, dtype, c, oc, geo):
     return seen
 
 
-@pytest.mark.parametrize("c, oc", [(1, 16), (16, 1), (9, 9)])
+@pytest.mark.parametrize("c, oc", [(1, 16), (16, 1), (9, 9), (40, 40)])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_the_plan_does_not_depend_on_the_dtype(monkeypatch, c, oc, stride):
     plans = [record(monkeypatch, dtype, c, oc, square(8, 5, stride)) for dtype in DTYPES]
@@ -56,22 +56,23 @@ def test_the_plan_does_not_depend_on_the_dtype(monkeypatch, c, oc, stride):
 
 
 def test_few_output_channels_turn_round():
-    assert plan.forward(plan.Shape(128, 1, square(28, 7))) == "scatter"  # digits' last layer
-    assert plan.forward(plan.Shape(128, 128, square(28, 3))) == "gather"
-    assert plan.adjoint(plan.Shape(1, 64, square(28, 3, 2))) == "scatter"
-    assert plan.adjoint(plan.Shape(128, 128, square(28, 4, 2))) == "gather"
+    with plan.exactly():
+        assert plan.forward(plan.Shape(128, 1, square(28, 7))).form == "scatter"  # digits' last
+        assert plan.forward(plan.Shape(128, 128, square(28, 3))).form == "gather"
+        assert plan.adjoint(plan.Shape(1, 64, square(28, 3, 2))).form == "scatter"
+        assert plan.adjoint(plan.Shape(128, 128, square(28, 4, 2))).form == "gather"
 
 
 @given(*(st.integers(1, 200) for _ in range(2)), st.integers(2, 5), st.integers(1, 7))
 def test_a_forward_pass_with_a_stride_never_scatters(c, oc, stride, k):
-    assert plan.forward(plan.Shape(c, oc, square(9, k, stride))) == "gather"
+    assert plan.forward(plan.Shape(c, oc, square(9, k, stride))).form != "scatter"
     mixed = Geometry(axis(9, k, 1, "same"), axis(9, k, stride, "same"))
-    assert plan.forward(plan.Shape(c, oc, mixed)) == "gather"
+    assert plan.forward(plan.Shape(c, oc, mixed)).form != "scatter"
 
 
 def test_the_gradient_of_the_kernel_gathers_the_side_with_fewer_channels():
-    assert plan.dkernel(plan.Shape(64, 1, square(28, 3))) == "small"
-    assert plan.dkernel(plan.Shape(1, 64, square(28, 3))) == "big"
+    assert plan.dkernel(plan.Shape(64, 1, square(28, 3))).form == "small"
+    assert plan.dkernel(plan.Shape(1, 64, square(28, 3))).form == "big"
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000))
@@ -92,6 +93,34 @@ def test_a_block_of_rows_fits(rows, cols, width):
 
 
 def test_estimated_time_grows_with_the_work():
-    small, large = plan.Shape(8, 8, square(8, 3)), plan.Shape(8, 16, square(8, 3))
-    assert 0 < plan.seconds(small, 100) < plan.seconds(large, 100)
-    assert np.isclose(plan.seconds(small, 200), 2 * plan.seconds(small, 100))
+    small, large = plan.Shape(8, 8, square(8, 3), 5), plan.Shape(8, 16, square(8, 3), 5)
+    assert 0 < plan.seconds(small) < plan.seconds(large)
+    assert np.isclose(plan.seconds(small._replace(images=10)), 2 * plan.seconds(small))
+
+
+def test_wide_convolutions_run_by_cook_and_toom_unless_exactness_is_asked_for():
+    shape = plan.Shape(128, 128, square(40, 5, 2))
+    for name in ("forward", "adjoint", "dkernel"):
+        path = getattr(plan, name)(shape)
+        assert path.form == "toom" and path.toom and path.cost > 0
+        with plan.exactly():
+            plain = getattr(plan, name)(shape)
+        assert plain.toom is None and path.cost < plain.cost
+        assert getattr(plan, name)(shape) == path
+
+
+@given(*(st.integers(1, 300) for _ in range(2)), *(st.integers(1, 7) for _ in range(2)))
+def test_tiles_are_never_larger_than_float32_allows(c, oc, k, stride):
+    for name in ("forward", "adjoint", "dkernel"):
+        t = getattr(plan, name)(plan.Shape(c, oc, square(30, k, stride))).toom
+        if t:
+            assert max(t.rows.n, t.cols.n) <= plan.LARGEST_TILE and k >= stride
+
+
+def test_the_exact_mode_is_a_switch_away():
+    from minigan import kernels
+
+    shape = plan.Shape(128, 128, square(40, 5, 2))
+    with kernels.using("exact"):
+        assert plan.forward(shape).form == "gather"
+    assert plan.forward(shape).form == "toom"

@@ -253,6 +253,6 @@ def test_ops_follow_the_array_and_using_exchanges_the_set():
     with pytest.raises(ZeroDivisionError), kernels.using("reference"):
         raise ZeroDivisionError
     assert kernels.ops(a) is cpu
-    with pytest.raises(ValueError, match="'gpu' is unknown; choose one of cpu, reference"):
+    with pytest.raises(ValueError, match="'gpu' is unknown; choose one of cpu, exact, reference"):
         with kernels.using("gpu"):
             pass

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import minigan as mg
-from minigan.layers.stage import ActivatedStage, group
-from tests.helpers import KEY, draw
+from minigan.layers.stage import ActivatedStage, PooledStage, group
+from tests.helpers import KEY, arrays_in, draw
 
 ACTIVATIONS = [mg.LeakyReLU(0.2), mg.ReLU(), mg.Tanh(), mg.Sigmoid(), mg.Softmax()]
 BODIES = {
@@ -81,3 +81,48 @@ def test_gradients_through_stages(body):
     for activation in (mg.LeakyReLU(0.2), mg.Tanh(), mg.Softmax()):
         report = mg.check_gradients(mg.Sequential([make(), activation]), shape)
         assert report.ok and report.max_error <= 1e-11, str(report)
+
+
+RISING = {
+    "tanh": mg.Tanh, "leaky": lambda: mg.LeakyReLU(0.2), "relu": mg.ReLU, "sigmoid": mg.Sigmoid,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RISING)
+@pytest.mark.parametrize("pooling", [{"pool_size": 2}, {"pool_size": 3, "strides": 2}])
+def test_a_maximum_before_a_rising_activation_is_the_maximum_behind_it(name, pooling):
+    layers = [mg.Conv2D(4, 3, padding="same"), RISING[name](), mg.MaxPooling2D(**pooling)]
+    model = model_of(layers, (7, 6, 2))
+    ((_, stage),) = model._stages
+    assert isinstance(stage.layer, PooledStage)
+    x = draw((3, 7, 6, 2))
+    y, cache = model.forward(x)
+    caches, by_hand = [], x
+    for layer in model.layers:
+        by_hand, c = layer.forward(by_hand)
+        caches.append(c)
+    np.testing.assert_array_equal(y, by_hand)
+    dy = draw(y.shape, seed=1)
+    dx, grads = model.backward(dy, cache)
+    d = dy
+    for layer, c in zip(model.layers[::-1], caches[::-1], strict=True):
+        d, own = layer.backward(d, c)
+    np.testing.assert_allclose(dx, d, atol=1e-14)
+    np.testing.assert_allclose(grads["conv2d.kernel"], own["kernel"], atol=1e-13)
+    assert mg.check_gradients(model).ok
+
+
+@pytest.mark.parametrize("activation", [mg.SiLU, mg.Softmax, lambda: mg.Activation("silu")])
+def test_activations_that_may_fall_stay_before_the_maximum(activation):
+    layers = [mg.Conv2D(4, 3), activation(), mg.MaxPooling2D(2)]
+    model = model_of(layers, (7, 6, 2))
+    assert not any(isinstance(getattr(s, "layer", s), PooledStage) for _, s in model._stages)
+    assert mg.check_gradients(model).ok
+
+
+def test_the_winners_are_small_and_the_large_values_are_given_back():
+    model = model_of([mg.Conv2D(4, 3), mg.Tanh(), mg.MaxPooling2D(2)], (10, 10, 2))
+    y, cache = model.forward(draw((2, 10, 10, 2)))
+    arrays = arrays_in(cache.saved)
+    assert max(a.size for a in arrays) == 2 * 10 * 10 * 2  # x; no array of the 8 x 8 x 4 maps
+    assert any(a.dtype == np.uint8 and a.shape == y.shape for a in arrays)

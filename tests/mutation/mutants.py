@@ -16,6 +16,7 @@ from .files import (
     WINDOWS,
 )
 from .second_order_mutants import SECOND_ORDER
+from .speed_mutants import SPEED
 
 MUTANTS = [
     # the integer arithmetic
@@ -91,7 +92,7 @@ MUTANTS = [
     (NORMALISATION, 'np.einsum("ij,ij->j", a, b)', 'np.einsum("ij,ij->j", a, a)'),
     (NORMALISATION, "for k in range(first, last, ROWS)",
      "for k in range(first, last - ROWS + 1, ROWS)"),
-    (POOLING, "better = ~(value.real <= best.real)", "better = ~(value.real < best.real)"),
+    (POOLING, "better = (value > most)", "better = (value >= most)"),
     (POOLING, "part += dy[first:last, i::fh, j::fw]", "part += dy[first:last, i::fh, ::fw]"),
     (POOLING, "np.multiply(dy[n], winner[n] == t,", "np.multiply(dy[n], winner[n] <= t,"),
     # the layers
@@ -172,7 +173,8 @@ MUTANTS = [
     (LAYERS + "norm.py", "(mean, var, self.size(x, mean))", "(mean, var, len(x))"),
     (LAYERS + "pooling.py", "self.pool_size if strides is None else strides",
      "1 if strides is None else strides"),
-    (LAYERS + "stage.py", "self.layer.commit(cache)", "pass"),
+    (LAYERS + "stage.py", "self.layer.commit(cache)\n\n\nclass PooledStage",
+     "pass\n\n\nclass PooledStage"),
     (LAYERS + "merge.py", "child.commit(Cache(None, state))", "pass"),
     ("minigan/sequential.py", "stage.commit(Cache(None, state))", "pass"),
     (LAYERS + "dropout.py", "scaled *= 1 / (1 - self.rate)", "scaled *= 1"),
@@ -197,4 +199,5 @@ MUTANTS = [
     (LAYERS + "linear.py", "if self.use_bias:\n            z =",
      "if self.use_bias and training:\n            z ="),
     *SECOND_ORDER,
+    *SPEED,
 ]  # fmt: skip

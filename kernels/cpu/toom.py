@@ -1,0 +1,388 @@
+"""Convolutions by Cook and Toom: fewer multiplications, as three products.
+
+Every pass is a correlation of stride 1 between two grids.  With stride s, write pixel i of the big
+side as i + before = s*q + a; its phases a become channels:
+
+    inwards     small y[o]  = sum over u, a of  X[o+u, a] K[s*u + a]
+    outwards    big X[q, a] = sum over u of     y[q-u] K[s*u + a]
+
+Both have r = ceil(k/s) taps and s*s*C channels on the big side.  Either direction serves all three
+passes, since a correlation has an adjoint and a gradient by its kernel (cooktoom.py has A, B, G):
+
+    y = corr(x, K)        V = B^T x B    M = V U for each point    y = A^T M A      U = G K G^T
+    dx = corr^T(dy, K)    M = A dy A^T   V = M U^T                 dx = B V B^T
+    dK                    V of x, M of dy, dU = V^T M for each point, dK = G^T dU G
+
+tile by tile, where the last line of dx adds up overlapping tiles.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ..cooktoom import transforms
+from ..geometry import Axis, Geometry
+from . import pool, threads
+from .product import matmul
+from .windows import halo
+
+WORK = 1 << 18  # points of images that are transformed in one go: they stay in cache
+TILES = 384  # tiles of a block: enough rows for the product of a point
+BLOCK = 1 << 23  # points of a block at the most
+
+
+class Place(NamedTuple):
+    """Where a grid lies on an axis: position q, phase a is pixel step*q + a - before of `size`."""
+
+    size: int
+    step: int
+    before: int
+
+
+class Side(NamedTuple):
+    """One axis of a correlation: `tiles` tiles of m outputs, r taps, and both grids' places."""
+
+    m: int
+    r: int
+    tiles: int
+    into: Place
+    out: Place
+
+    @property
+    def n(self) -> int:
+        """Points of a tile."""
+        return self.m + self.r - 1
+
+    @property
+    def read(self) -> int:
+        """Positions of the grid that goes in."""
+        return self.m * self.tiles + self.r - 1
+
+    @property
+    def written(self) -> int:
+        """Positions of the grid that comes out."""
+        return self.m * self.tiles
+
+    def matrix(self, name: str, dtype: np.dtype) -> np.ndarray:
+        """A, B or G."""
+        return getattr(transforms(self.m, self.r), name).astype(dtype)
+
+
+class Toom(NamedTuple):
+    """A correlation in two dimensions; outward: from the small side of the geometry to the big."""
+
+    geo: Geometry
+    outward: bool
+    rows: Side
+    cols: Side
+
+    @property
+    def points(self) -> int:
+        return self.rows.n * self.cols.n
+
+    @property
+    def tiles(self) -> int:
+        return self.rows.tiles * self.cols.tiles
+
+
+def tiled(geo: Geometry, m: tuple[int, int], outward: bool) -> Toom:
+    """The correlation of a geometry with tiles of m outputs."""
+    side = outwards if outward else inwards
+    return Toom(geo, outward, side(geo.rows, m[0]), side(geo.cols, m[1]))
+
+
+def taps_of(a: Axis) -> int:
+    """r = ceil(kernel/stride)."""
+    return -(-a.kernel // a.stride)
+
+
+def inwards(a: Axis, m: int) -> Side:
+    """From the big side to the small."""
+    return Side(
+        m, taps_of(a), -(-a.out // m), Place(a.size, a.stride, a.before), Place(a.out, 1, 0)
+    )
+
+
+def outwards(a: Axis, m: int) -> Side:
+    """From the small side to the big, from the position `first` on, where its first pixel is.
+
+    Position q of the big side reads y[q-u], u < r: the first one from first - r + 1 on.
+    """
+    first, last = a.before // a.stride, (a.before + a.size - 1) // a.stride
+    r, tiles = taps_of(a), -(-(last - first + 1) // m)
+    into = Place(a.out, 1, r - 1 - first)
+    return Side(m, r, tiles, into, Place(a.size, a.stride, a.before - a.stride * first))
+
+
+# grids: (N, positions, row phases, positions, column phases * C)
+
+
+def grid_of(x: np.ndarray, rows: Place, cols: Place, Q: int, P: int) -> np.ndarray:
+    """Q x P positions of the images x (N, H, W, C), zeros outside."""
+    top, left = -rows.before, -cols.before
+    block = halo(x, top, top + Q * rows.step, left, left + P * cols.step)
+    return block.reshape(len(x), Q, rows.step, P, cols.step * x.shape[3])
+
+
+def put(grid: np.ndarray, image: np.ndarray, rows: Place, cols: Place) -> None:
+    """The pixels of a grid that lie in the images (N, H, W, C); zeros where it has none."""
+    (N, Q, a, _, _), C = grid.shape, image.shape[3]
+    pixels = grid.reshape(N, Q * a, -1, C)
+    (down, i), (right, j) = overlap(rows, Q * a), overlap(cols, pixels.shape[2])
+    if (down, right) != (slice(0, rows.size), slice(0, cols.size)):
+        image[...] = 0
+    image[:, down, right] = pixels[:, i, j]
+
+
+def overlap(place: Place, pixels: int) -> tuple[slice, slice]:
+    """The pixels of an axis that a grid of so many covers, and the same as the grid counts them."""
+    first, last = max(0, -place.before), min(place.size, pixels - place.before)
+    last = max(first, last)
+    return slice(first, last), slice(first + place.before, last + place.before)
+
+
+# the four maps, each on a few images
+
+
+def input_to_points(grid: np.ndarray, t: Toom, V: np.ndarray) -> None:
+    """V = B^T grid B: (N, Q, a, P, L) -> (n, n, N, tiles, a*L)."""
+    rows, cols = t.rows, t.cols
+    N, Q, a, _, L = grid.shape
+    d = pool.empty((cols.n, N, Q, cols.tiles, a, L), grid.dtype)
+    for j in range(cols.n):
+        d[j] = every(grid, j, cols).transpose(0, 1, 3, 2, 4)  # (N, Q, tiles, a, L)
+    e = flat_product(cols.matrix("B", grid.dtype).T, d, (N, Q, cols.tiles * a * L))
+    s = e.strides
+    windows = as_strided(  # (n, N, tiles, n, width): the rows of each tile, which overlap
+        e,
+        (cols.n, N, rows.tiles, rows.n, e.shape[3]),
+        (s[0], s[1], s[2] * rows.m, s[2], s[3]),
+        writeable=False,
+    )
+    np.matmul(rows.matrix("B", grid.dtype).T, windows, out=by_rows(V, t))
+
+
+def points_to_input(V: np.ndarray, t: Toom, grid: np.ndarray) -> None:
+    """The adjoint: grid = sum over the tiles of B V B^T."""
+    rows, cols = t.rows, t.cols
+    N, Q, a, _, L = grid.shape
+    width = cols.tiles * a * L
+    d = pool.empty((cols.n, N, rows.tiles, rows.n, width), grid.dtype)
+    np.matmul(rows.matrix("B", grid.dtype), by_rows(V, t), out=d)
+    e = pool.empty((cols.n, N, Q, width), grid.dtype)
+    own = e[:, :, : rows.written].reshape(cols.n, N, rows.tiles, rows.m, width)
+    own[...] = d[:, :, :, : rows.m]
+    e[:, :, rows.written :] = 0
+    for i in range(rows.m, rows.n):  # where a tile reaches into the next
+        e[:, :, i : i + rows.m * (rows.tiles - 1) + 1 : rows.m] += d[:, :, :, i]
+    f = flat_product(cols.matrix("B", grid.dtype), e, (N, Q, cols.tiles, a, L))
+    grid[:, :, :, cols.written :] = 0
+    for j in range(cols.n):
+        part = f[j].transpose(0, 1, 3, 2, 4)  # (N, Q, a, tiles, L)
+        if j < cols.m:
+            every(grid, j, cols)[...] = part
+        else:
+            every(grid, j, cols)[...] += part
+
+
+def points_to_output(M: np.ndarray, t: Toom, grid: np.ndarray) -> None:
+    """grid = A^T M A: (n, n, N, tiles, a*L) -> (N, Q, a, P, L)."""
+    rows, cols = t.rows, t.cols
+    N, Q, a, _, L = grid.shape
+    d = pool.empty((cols.n, N, rows.tiles, rows.m, cols.tiles * a * L), grid.dtype)
+    np.matmul(rows.matrix("A", grid.dtype).T, by_rows(M, t), out=d)
+    e = flat_product(cols.matrix("A", grid.dtype).T, d, (N, Q, cols.tiles, a, L))
+    for j in range(cols.m):
+        every(grid, j, cols)[...] = e[j].transpose(0, 1, 3, 2, 4)  # (N, Q, a, tiles, L)
+
+
+def output_to_points(grid: np.ndarray, t: Toom, M: np.ndarray) -> None:
+    """The adjoint: M = A grid A^T."""
+    rows, cols = t.rows, t.cols
+    N, Q, a, _, L = grid.shape
+    d = pool.empty((cols.m, N, Q, cols.tiles, a, L), grid.dtype)
+    for j in range(cols.m):
+        d[j] = every(grid, j, cols).transpose(0, 1, 3, 2, 4)  # (N, Q, tiles, a, L)
+    shape = (N, rows.tiles, rows.m, cols.tiles * a * L)
+    e = flat_product(cols.matrix("A", grid.dtype), d, shape)
+    np.matmul(rows.matrix("A", grid.dtype), e, out=by_rows(M, t))
+
+
+def every(grid: np.ndarray, j: int, cols: Side) -> np.ndarray:
+    """Column j of every tile."""
+    return grid[:, :, :, j : j + cols.m * (cols.tiles - 1) + 1 : cols.m]
+
+
+def by_rows(V: np.ndarray, t: Toom) -> np.ndarray:
+    """(n, n, N, tiles, K) as (column points, N, row tiles, row points, column tiles * K)."""
+    n, p, N, _, K = V.shape
+    return V.reshape(n, p, N, t.rows.tiles, t.cols.tiles * K).transpose(1, 2, 3, 0, 4)
+
+
+def flat_product(matrix: np.ndarray, a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """matrix @ a along the first axis; the other axes of the result have this shape."""
+    out = pool.empty((len(matrix), *shape), a.dtype)
+    np.matmul(matrix, a.reshape(len(a), -1), out=out.reshape(len(matrix), -1))
+    return out
+
+
+# kernels
+
+
+def kernel_to_points(kernel: np.ndarray, t: Toom) -> np.ndarray:
+    """U = G K G^T: (KH, KW, C, OC) -> (points, channels in, channels out)."""
+    (KH, KW, C, OC), (rows, cols) = kernel.shape, t.geo
+    r, q, s, p = t.rows.r, t.cols.r, rows.stride, cols.stride
+    padded = np.zeros((r * s, q * p, C, OC), kernel.dtype)
+    padded[:KH, :KW] = kernel
+    taps = padded.reshape(r, s, q, p, C, OC)
+    if t.outward:  # the taps turned round
+        taps = taps[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4)  # (r, q, OC, s, p, C)
+        channels = OC, s * p * C
+    else:
+        taps = taps.transpose(0, 2, 1, 3, 4, 5)  # (r, q, s, p, C, OC)
+        channels = s * p * C, OC
+    taps = np.ascontiguousarray(taps).reshape(r * q, -1)
+    return matmul(both_sides(t, kernel.dtype), taps).reshape(t.points, *channels)
+
+
+def points_to_kernel(dU: np.ndarray, t: Toom) -> np.ndarray:
+    """The adjoint: (points, channels in, channels out) -> (KH, KW, C, OC)."""
+    rows, cols = t.geo
+    r, q, s, p = t.rows.r, t.cols.r, rows.stride, cols.stride
+    taps = matmul(both_sides(t, dU.dtype).T, dU.reshape(t.points, -1))
+    if t.outward:
+        OC = dU.shape[1]
+        taps = taps.reshape(r, q, OC, s, p, -1)[::-1, ::-1].transpose(0, 3, 1, 4, 5, 2)
+    else:
+        OC = dU.shape[2]
+        taps = taps.reshape(r, q, s, p, -1, OC).transpose(0, 2, 1, 3, 4, 5)
+    kernel = taps.reshape(r * s, q * p, -1, OC)  # (r, s, q, p, C, OC)
+    return np.ascontiguousarray(kernel[: rows.kernel, : cols.kernel])
+
+
+def both_sides(t: Toom, dtype: np.dtype) -> np.ndarray:
+    """G of the rows and of the columns, as one matrix (points, r*r)."""
+    return np.kron(t.rows.matrix("G", dtype), t.cols.matrix("G", dtype))
+
+
+# the passes
+
+
+def correlate(x: np.ndarray, kernel: np.ndarray, t: Toom, y: np.ndarray, work: float) -> None:
+    """y = the correlation of x with the kernel (KH, KW, C, OC)."""
+    U = kernel_to_points(kernel, t)
+
+    def share(first: int, last: int) -> None:
+        for n in blocks(first, last, t, U.shape[1] + U.shape[2]):
+            M = product(points_of_input(x[n], t), U)
+            restore(points_to_output, M, t, y[n], t.rows.out, t.cols.out, written(t))
+
+    threads.run(share, len(x), work)
+
+
+def correlate_adjoint(
+    dy: np.ndarray, kernel: np.ndarray, t: Toom, dx: np.ndarray, work: float
+) -> None:
+    """dx = the adjoint of correlate, applied to dy."""
+    U = kernel_to_points(kernel, t).transpose(0, 2, 1)
+
+    def share(first: int, last: int) -> None:
+        for n in blocks(first, last, t, U.shape[1] + U.shape[2]):
+            V = product(points_of_output(dy[n], t), U)
+            restore(points_to_input, V, t, dx[n], t.rows.into, t.cols.into, read(t))
+
+    threads.run(share, len(dy), work)
+
+
+def correlate_dkernel(x: np.ndarray, dy: np.ndarray, t: Toom, work: float) -> np.ndarray:
+    """The gradient of sum(dy * correlate(x, kernel)) by the kernel: (KH, KW, C, OC)."""
+    into, out = t.rows.into.step * t.cols.into.step, t.rows.out.step * t.cols.out.step
+    channels = into * x.shape[3] + out * dy.shape[3]
+
+    def share(first: int, last: int) -> np.ndarray:
+        total: Any = None
+        for n in blocks(first, last, t, channels):
+            V, M = points_of_input(x[n], t), points_of_output(dy[n], t)
+            v, m = V.reshape(t.points, -1, V.shape[4]), M.reshape(t.points, -1, M.shape[4])
+            more = pool.empty((t.points, v.shape[2], m.shape[2]), v.dtype)
+            np.matmul(v.transpose(0, 2, 1), m, out=more)
+            total = more if total is None else np.add(total, more, out=total)
+        return total
+
+    sums = threads.run(share, len(x), work)
+    for more in sums[1:]:
+        sums[0] += more
+    return points_to_kernel(sums[0], t)
+
+
+def read(t: Toom) -> tuple[int, int]:
+    """Positions of the grid that goes in."""
+    return t.rows.read, t.cols.read
+
+
+def written(t: Toom) -> tuple[int, int]:
+    """Positions of the grid that comes out."""
+    return t.rows.written, t.cols.written
+
+
+def blocks(first: int, last: int, t: Toom, channels: int) -> list[slice]:
+    """The images of a share in blocks of enough tiles for the products; channels: of both grids."""
+    size = images_in_block(t, channels)
+    return [slice(k, min(k + size, last)) for k in range(first, last, size)]
+
+
+def images_in_block(t: Toom, channels: int) -> int:
+    """Images with enough tiles, as far as their points fit."""
+    fit = BLOCK // (t.points * t.tiles * channels)
+    return max(1, min(-(-TILES // t.tiles), fit))
+
+
+def parts(points: np.ndarray) -> list[slice]:
+    """The images of a block (n, n, N, tiles, K), a few at a time."""
+    N = points.shape[2]
+    each = max(1, WORK * N // points.size)
+    return [slice(k, min(k + each, N)) for k in range(0, N, each)]
+
+
+def points_of_input(x: np.ndarray, t: Toom) -> np.ndarray:
+    """V of a block of images."""
+    K = x.shape[3] * t.rows.into.step * t.cols.into.step
+    V = pool.empty((t.rows.n, t.cols.n, len(x), t.tiles, K), x.dtype)
+    for n in parts(V):
+        grid = grid_of(x[n], t.rows.into, t.cols.into, *read(t))
+        input_to_points(grid, t, V[:, :, n])
+    return V
+
+
+def points_of_output(y: np.ndarray, t: Toom) -> np.ndarray:
+    """M of a block of images."""
+    K = y.shape[3] * t.rows.out.step * t.cols.out.step
+    M = pool.empty((t.rows.n, t.cols.n, len(y), t.tiles, K), y.dtype)
+    for n in parts(M):
+        grid = grid_of(y[n], t.rows.out, t.cols.out, *written(t))
+        output_to_points(grid, t, M[:, :, n])
+    return M
+
+
+def restore(
+    undo: Any, points: np.ndarray, t: Toom, images: np.ndarray, rows: Place, cols: Place,
+    positions: tuple[int, int],
+) -> None:  # fmt: skip
+    """images = undo(points), by way of a grid of a few images."""
+    Q, P = positions
+    for n in parts(points):
+        shape = (n.stop - n.start, Q, rows.step, P, cols.step * images.shape[3])
+        grid = pool.empty(shape, images.dtype)
+        undo(points[:, :, n], t, grid)
+        put(grid, images[n], rows, cols)
+
+
+def product(V: np.ndarray, U: np.ndarray) -> np.ndarray:
+    """V U for each point: (n, n, N, tiles, K), (points, K, L) -> (n, n, N, tiles, L)."""
+    M = pool.empty((*V.shape[:4], U.shape[2]), V.dtype)
+    np.matmul(V.reshape(len(U), -1, V.shape[4]), U, out=M.reshape(len(U), -1, U.shape[2]))
+    return M

@@ -1,0 +1,65 @@
+"""Faults in the kernels that trade multiplications, and in the stages that fuse.
+
+Of the form of `mutants.MUTANTS`, which they are part of.
+"""
+
+from .files import LAYERS, POOLING
+
+COOKTOOM = "kernels/cooktoom.py"
+TOOM = "kernels/cpu/toom.py"
+CONV = "kernels/cpu/conv.py"
+UPSAMPLED = LAYERS + "upsampled.py"
+STAGE = LAYERS + "stage.py"
+
+SPEED = [
+    # the matrices
+    (COOKTOOM, "[Fraction(0)] * (k - 1) + [Fraction(1)]", "[Fraction(0)] * k"),
+    (COOKTOOM, "BT = [[inverse[j][i] for j", "BT = [[inverse[i][j] for j"),
+    (COOKTOOM, "G = [[v * size for v in row]", "G = [[v for v in row]"),
+    (COOKTOOM, "return Transforms(A * balance, g / balance,", "return Transforms(A * balance, g,"),
+    # the grids
+    (TOOM, "tiles = taps_of(a), -(-(last - first + 1) // m)",
+     "tiles = taps_of(a), (last - first + 1) // m"),
+    (TOOM, "into = Place(a.out, 1, r - 1 - first)", "into = Place(a.out, 1, r - 1)"),
+    (TOOM, "a.before - a.stride * first)", "a.before)"),
+    (TOOM, "Place(a.size, a.stride, a.before), Place(a.out, 1, 0)",
+     "Place(a.size, a.stride, a.before + 1), Place(a.out, 1, 0)"),
+    (TOOM, "first, last = max(0, -place.before)", "first, last = max(0, 1 - place.before)"),
+    # the maps
+    (TOOM, "(s[0], s[1], s[2] * rows.m, s[2], s[3])", "(s[0], s[1], s[2] * rows.n, s[2], s[3])"),
+    (TOOM, "for i in range(rows.m, rows.n):", "for i in range(rows.m + 1, rows.n):"),
+    (TOOM, "e[:, :, rows.written :] = 0", "pass"),
+    (TOOM, "every(grid, j, cols)[...] += part", "every(grid, j, cols)[...] = part"),
+    (TOOM, "grid[:, :, :, cols.written :] = 0", "pass"),
+    (TOOM, 'np.matmul(rows.matrix("A", grid.dtype).T, by_rows(M, t), out=d)',
+     'np.matmul(rows.matrix("A", grid.dtype).T, by_rows(M[::-1], t), out=d)'),
+    (TOOM, 'e = flat_product(cols.matrix("A", grid.dtype), d, shape)',
+     'e = flat_product(cols.matrix("A", grid.dtype)[::-1], d, shape)'),
+    # the kernel and its gradient
+    (TOOM, "taps = taps[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4)",
+     "taps = taps.transpose(0, 2, 5, 1, 3, 4)"),
+    (TOOM, "taps.reshape(r, q, OC, s, p, -1)[::-1, ::-1]",
+     "taps.reshape(r, q, OC, s, p, -1)[::-1]"),
+    (TOOM, "taps = taps.transpose(0, 2, 1, 3, 4, 5)  # (r, q, s, p, C, OC)",
+     "taps = taps.transpose(2, 0, 1, 3, 4, 5)"),
+    (TOOM, "total = more if total is None else np.add(total, more, out=total)", "total = more"),
+    (TOOM, "for more in sums[1:]:", "for more in sums[2:]:"),
+    (TOOM, "U = kernel_to_points(kernel, t).transpose(0, 2, 1)",
+     "U = kernel_to_points(kernel[::-1], t).transpose(0, 2, 1)"),
+    (CONV, "to_big = t.outward == with_the_grain", "to_big = t.outward"),
+    (CONV, "sides = (dy, x) if path.toom.outward else (x, dy)", "sides = (x, dy)"),
+    # stages
+    (UPSAMPLED, "S[b + factor * (highest - u), t] = 1", "S[b + factor * (u - lowest), t] = 1"),
+    (UPSAMPLED, "taps, factor, factor * highest), S", "taps, factor, factor * highest + 1), S"),
+    (UPSAMPLED, "u = (b + t - a.before) // factor", "u = (b + t) // factor"),
+    (UPSAMPLED, "return fold(d, rows.T, cols.T)", "return fold(d, rows.T[::-1], cols.T)"),
+    (UPSAMPLED, "*self._folds(like)).swapaxes(2, 3)", "*self._folds(like)[::-1]).swapaxes(2, 3)"),
+    (UPSAMPLED, "and conv.strides == (1, 1)", ""),
+    (UPSAMPLED, "and conv.groups == 1", ""),
+    (STAGE, "isinstance(stage, ActivatedStage) and stage.activation.rising",
+     "isinstance(stage, ActivatedStage)"),
+    (STAGE, "dz, _ = self.pooling.pullback(dy, winners, True, False)",
+     "dz, _ = self.pooling.pullback(dy[::-1], winners, True, False)"),
+    (POOLING, "np.maximum(who, np.multiply(better, t, dtype=who.dtype), out=who)",
+     "np.maximum(who, np.multiply(better, 1, dtype=who.dtype), out=who)"),
+]  # fmt: skip
