@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+from bisect import bisect_left, insort
 from collections import OrderedDict
 from typing import Any
 
@@ -17,8 +18,10 @@ import numpy as np
 
 SMALL = 1 << 16  # bytes; below this the allocator is quick enough
 LIMIT = 1 << 30  # bytes kept on the shelf at most
+ROOMY = 1.5  # times as large as asked for: what a block may be
 
 _shelf: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> blocks, oldest size first
+_sizes: list[int] = []  # the sizes on the shelf, sorted
 _shelved = 0
 _lock = threading.RLock()  # a lease may end inside `empty`, while this thread holds the lock
 
@@ -40,7 +43,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if size < SMALL:
         return np.empty(shape, dtype)
-    return np.asarray(_Lease(_take(size))).view(dtype).reshape(shape)
+    return np.asarray(_Lease(_take(size)))[:size].view(dtype).reshape(shape)
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -55,6 +58,7 @@ def clear() -> None:
     global _shelved
     with _lock:
         _shelf.clear()
+        _sizes.clear()
         _shelved = 0
 
 
@@ -75,26 +79,33 @@ if hasattr(os, "register_at_fork"):
 
 
 def _take(size: int) -> np.ndarray:
-    global _shelved
+    """The smallest block on the shelf that is large enough, or a new one."""
     with _lock:
-        blocks = _shelf.get(size)
-        if blocks:
-            _shelved -= size
-            _shelf.move_to_end(size)
-            return blocks.pop()
+        i = bisect_left(_sizes, size)
+        if i < len(_sizes) and _sizes[i] <= ROOMY * size:
+            return _lift(_sizes[i])
     return np.empty(size, np.uint8)
 
 
 def _return(block: np.ndarray) -> None:
     global _shelved
     with _lock:
-        _shelf.setdefault(block.nbytes, []).append(block)
+        if block.nbytes not in _shelf:
+            _shelf[block.nbytes] = []
+            insort(_sizes, block.nbytes)
+        _shelf[block.nbytes].append(block)
         _shelf.move_to_end(block.nbytes)
         _shelved += block.nbytes
         while _shelved > LIMIT:
-            size, blocks = next(iter(_shelf.items()))
-            if blocks:
-                blocks.pop()
-                _shelved -= size
-            if not blocks:
-                del _shelf[size]
+            _lift(next(iter(_shelf)))
+
+
+def _lift(size: int) -> np.ndarray:
+    """A block of this size, off the shelf."""
+    global _shelved
+    block = _shelf[size].pop()
+    _shelved -= size
+    if not _shelf[size]:
+        del _shelf[size]
+        _sizes.remove(size)
+    return block
