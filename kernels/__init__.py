@@ -9,7 +9,7 @@ names; `using("reference")` runs everything on the definitions, for exact compar
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from . import cpu, reference
 from .cpu.plan import exactly
+from .cpu.threads import one_blas_thread
 
 _SETS = {"cpu": cpu, "exact": cpu, "reference": reference}
 _numpy_set: ModuleType = cpu
@@ -39,3 +40,8 @@ def using(name: str) -> Iterator[None]:
             yield
     finally:
         _numpy_set = before
+
+
+def steady() -> AbstractContextManager[None]:
+    """A with block for many kernels in a row: what each would set up and undo is held meanwhile."""
+    return one_blas_thread()

@@ -22,6 +22,7 @@ from typing import Any
 from . import objectives, optimizers, penalties
 from .backend import home
 from .compatibility import check_networks, check_objective, check_pairs, check_second_order
+from .kernels import steady
 from .layers.arguments import one_of, positive
 from .layers.base import Cache
 from .penalties import EVERYWHERE, GradientPenalty, images_of
@@ -213,7 +214,8 @@ class GAN(Sampler):
         drawn = {"fakes_for_D": z_d, "fakes_for_G": z_g}
         fakes = {kind: len(images_of(z)) for kind, z in drawn.items() if z is not None}
         check_pairs(self.objective, real_images=n, **fakes)
-        logs = STEPS[self.update](self, real, z_d, z_g)
+        with steady():
+            logs = STEPS[self.update](self, real, z_d, z_g)
         self.step_count += 1
         return logs
 

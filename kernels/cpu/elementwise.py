@@ -85,10 +85,15 @@ def add_bias(y: np.ndarray, bias: np.ndarray) -> np.ndarray:
 
 def _slopes(x: np.ndarray, slope: float) -> np.ndarray:
     """1 where x > 0, slope elsewhere. Only the real part decides."""
-    factor = (x.real > 0).astype(x.real.dtype)
+    factor = _positive(x)
     factor *= 1 - slope
     factor += slope
     return factor
+
+
+def _positive(x: np.ndarray) -> np.ndarray:
+    """1 where x > 0, else 0, as numbers. Only the real part decides."""
+    return np.greater(x.real, 0, out=pool.empty(x.shape, x.real.dtype))
 
 
 def leaky_relu(x: np.ndarray, slope: float, out: np.ndarray | None = None) -> np.ndarray:
@@ -119,7 +124,7 @@ def tanh_backward(dy: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) 
     out = _new(dy, out)
 
     def block(dy: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-        slope = y * y
+        slope = np.multiply(y, y, out=pool.empty(y.shape, y.dtype))
         np.subtract(1, slope, out=slope)
         np.multiply(dy, slope, out=out)
 
@@ -132,11 +137,14 @@ def sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     out = _new(x, out)
 
     def block(x: np.ndarray, out: np.ndarray) -> None:
-        positive = x.real > 0
-        small = np.exp(np.where(positive, -x, x))
-        top = np.where(positive, 1, small)
+        positive, small = _positive(x), pool.empty(x.shape, x.dtype)
+        sign = 1 - 2 * positive
+        np.exp(np.multiply(x, sign, out=small), out=small)  # e^-|x|
+        np.subtract(1, positive, out=sign)
+        np.multiply(small, sign, out=out)
+        out += positive  # 1, or e^-|x| where x <= 0
         small += 1
-        np.divide(top, small, out=out)
+        out /= small
 
     each(block, *flat(x, out))
     return out
@@ -147,7 +155,7 @@ def sigmoid_backward(dy: np.ndarray, y: np.ndarray, out: np.ndarray | None = Non
     out = _new(dy, out)
 
     def block(dy: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-        slope = 1 - y
+        slope = np.subtract(1, y, out=pool.empty(y.shape, y.dtype))
         slope *= y
         np.multiply(dy, slope, out=out)
 
@@ -162,7 +170,7 @@ def adam(
     """In place: m, v <- moments of g;  p -= rate * m / (sqrt(v)*root + epsilon)."""
 
     def block(p: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray) -> None:
-        t = g - m
+        t = np.subtract(g, m, out=pool.empty(p.shape, p.dtype))
         t *= 1 - betas[0]
         m += t
         np.multiply(g, g, out=t)

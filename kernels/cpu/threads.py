@@ -9,15 +9,67 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 
-_workers: list[ThreadPoolExecutor] = []
+
+class Worker:
+    """A thread that runs one job after the other; handing one over takes some ten microseconds."""
+
+    def __init__(self) -> None:
+        self.jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        threading.Thread(target=self._serve, name="minigan", daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            self.jobs.get()()
+
+    def submit(self, function: Callable[[int, int], T], first: int, last: int) -> Outcome[T]:
+        """Start function(first, last)."""
+        outcome: Outcome[T] = Outcome()
+        self.jobs.put(lambda: outcome.settle(function, first, last))
+        return outcome
+
+
+class Outcome(Generic[T]):
+    """What will have come of a job."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Lock()
+        self.ended.acquire()
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def settle(self, function: Callable[[int, int], T], first: int, last: int) -> None:
+        """Run the job, whatever comes of it."""
+        try:
+            self.value = _share(function, first, last)
+        except BaseException as error:  # the waiting thread raises it
+            self.error = error
+        finally:
+            self.ended.release()
+
+    def wait(self) -> None:
+        """Until the job has ended, also when interrupted meanwhile."""
+        try:
+            self.ended.acquire()
+        except BaseException:
+            self.ended.acquire()
+            raise
+
+    def result(self) -> T:
+        """The job's result, or its exception. To be called after wait."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+_workers: list[Worker] = []
 _lock = threading.Lock()
 _inside = threading.local()  # set in a thread while it runs a share
 _count: int | None = None
@@ -68,15 +120,15 @@ def run(function: Callable[[int, int], T], n: int, work: float = float("inf")) -
         if len(parts) == 1:
             return [function(*parts[0])]
         pending = [
-            worker.submit(_share, function, part[0], part[1])
+            worker.submit(function, *part)
             for worker, part in zip(_pool(len(parts) - 1), parts[1:], strict=False)
         ]
         try:
             first = _share(function, *parts[0])
         finally:
-            for future in pending:  # never return while a share still writes
-                future.exception()
-        return [first, *(future.result() for future in pending)]
+            for outcome in pending:  # never return while a share still writes
+                outcome.wait()
+        return [first, *(outcome.result() for outcome in pending)]
 
 
 def _share(function: Callable[[int, int], T], first: int, last: int) -> T:
@@ -87,12 +139,13 @@ def _share(function: Callable[[int, int], T], first: int, last: int) -> T:
         _inside.share = False
 
 
-def _pool(n: int) -> list[ThreadPoolExecutor]:
-    """n executors of one thread each: a fixed share goes to a fixed thread."""
-    with _lock:
-        while len(_workers) < n:
-            _workers.append(ThreadPoolExecutor(1, thread_name_prefix="minigan"))
-        return _workers[:n]
+def _pool(n: int) -> list[Worker]:
+    """n workers: a fixed share goes to a fixed thread."""
+    if len(_workers) < n:
+        with _lock:
+            while len(_workers) < n:
+                _workers.append(Worker())
+    return _workers[:n]
 
 
 class _Blas:

@@ -79,7 +79,7 @@ MUTANTS = [
     (PRODUCT, "np.matmul(a, b[:, i:j], out=out[:, i:j])",
      "np.matmul(a, b[:, : j - i], out=out[:, i:j])"),
     # the fast elementwise work, sums and pooling
-    (ELEMENTWISE, "factor = (x.real > 0)", "factor = (x.real >= 0)"),
+    (ELEMENTWISE, "np.greater(x.real, 0,", "np.greater_equal(x.real, 0,"),
     (ELEMENTWISE, "factor += slope", "factor += slope * slope"),
     (ELEMENTWISE, "np.subtract(1, slope, out=slope)", "np.subtract(1, y, out=slope)"),
     (ELEMENTWISE, "slope *= y", "slope *= slope"),
