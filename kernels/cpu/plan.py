@@ -26,9 +26,9 @@ ADD = 0.5  # an element added into the image by a scatter
 THIN_FLOP = 0.03  # a multiply-add in a product with a thin side (under THIN)
 THIN = 16
 
-POINT_FLOP = 0.0117  # a multiply-add in the products of the points, whose factors come from afar
-POINT = {"V": 0.7, "M": 0.7, "V back": 1.35, "M back": 0.67}  # a point through its transform
-KERNEL_POINT = 0.65  # an element of the kernel's points, each time it is written or added to
+POINT_FLOP = 0.0115  # a multiply-add in the products of the points, whose factors come from afar
+POINT = {"V": 0.45, "M": 0.46, "V back": 1.2, "M back": 0.56}  # a point through its transform
+KERNEL_POINT = 0.55  # an element of the kernel's points, each time it is written or added to
 LARGEST_TILE = 8  # points along an axis: beyond, float32 loses too many digits
 GAIN = 0.9  # of another form's cost, that toom must stay below to be taken
 

@@ -121,9 +121,11 @@ def outwards(a: Axis, m: int) -> Side:
 
 
 def grid_of(x: np.ndarray, rows: Place, cols: Place, Q: int, P: int) -> np.ndarray:
-    """Q x P positions of the images x (N, H, W, C), zeros outside."""
+    """Q x P positions of the images x (N, H, W, C), zeros outside. A row lies in one piece."""
     top, left = -rows.before, -cols.before
     block = halo(x, top, top + Q * rows.step, left, left + P * cols.step)
+    if block.strides[2:] != (x.shape[3] * x.itemsize, x.itemsize):
+        block = np.ascontiguousarray(block)
     return block.reshape(len(x), Q, rows.step, P, cols.step * x.shape[3])
 
 
@@ -144,89 +146,93 @@ def overlap(place: Place, pixels: int) -> tuple[slice, slice]:
     return slice(first, last), slice(first + place.before, last + place.before)
 
 
-# the four maps, each on a few images
+# the four maps, each on a few images: one product along the rows of all tiles, and one along the
+# columns of each
 
 
 def input_to_points(grid: np.ndarray, t: Toom, V: np.ndarray) -> None:
     """V = B^T grid B: (N, Q, a, P, L) -> (n, n, N, tiles, a*L)."""
     rows, cols = t.rows, t.cols
-    N, Q, a, _, L = grid.shape
-    d = pool.empty((cols.n, N, Q, cols.tiles, a, L), grid.dtype)
-    for j in range(cols.n):
-        d[j] = every(grid, j, cols).transpose(0, 1, 3, 2, 4)  # (N, Q, tiles, a, L)
-    e = flat_product(cols.matrix("B", grid.dtype).T, d, (N, Q, cols.tiles * a * L))
-    s = e.strides
-    windows = as_strided(  # (n, N, tiles, n, width): the rows of each tile, which overlap
-        e,
-        (cols.n, N, rows.tiles, rows.n, e.shape[3]),
-        (s[0], s[1], s[2] * rows.m, s[2], s[3]),
-        writeable=False,
+    N, _, a, P, L = grid.shape
+    sn, sq, sa, sp, sl = grid.strides
+    row_windows = view(  # the rows of each tile, which overlap: no copy
+        grid, (N, rows.tiles, a, rows.n, P * L), (sn, sq * rows.m, sa, sq, sl)
     )
-    np.matmul(rows.matrix("B", grid.dtype).T, windows, out=by_rows(V, t))
+    d = pool.empty(row_windows.shape, grid.dtype)
+    np.matmul(rows.matrix("B", grid.dtype).T, row_windows, out=d)
+    *outer, _, item = d.strides
+    row = d.strides[3]
+    col_windows = view(
+        d,
+        (N, rows.tiles, a, rows.n, cols.tiles, cols.n, L),
+        (*outer[:3], row, item * L * cols.m, item * L, item),
+    )
+    np.matmul(cols.matrix("B", grid.dtype).T, col_windows, out=by_tiles(V, t, a))
 
 
 def points_to_input(V: np.ndarray, t: Toom, grid: np.ndarray) -> None:
     """The adjoint: grid = sum over the tiles of B V B^T."""
     rows, cols = t.rows, t.cols
-    N, Q, a, _, L = grid.shape
-    width = cols.tiles * a * L
-    d = pool.empty((cols.n, N, rows.tiles, rows.n, width), grid.dtype)
-    np.matmul(rows.matrix("B", grid.dtype), by_rows(V, t), out=d)
-    e = pool.empty((cols.n, N, Q, width), grid.dtype)
-    own = e[:, :, : rows.written].reshape(cols.n, N, rows.tiles, rows.m, width)
-    own[...] = d[:, :, :, : rows.m]
-    e[:, :, rows.written :] = 0
-    for i in range(rows.m, rows.n):  # where a tile reaches into the next
-        e[:, :, i : i + rows.m * (rows.tiles - 1) + 1 : rows.m] += d[:, :, :, i]
-    f = flat_product(cols.matrix("B", grid.dtype), e, (N, Q, cols.tiles, a, L))
-    grid[:, :, :, cols.written :] = 0
-    for j in range(cols.n):
-        part = f[j].transpose(0, 1, 3, 2, 4)  # (N, Q, a, tiles, L)
-        if j < cols.m:
-            every(grid, j, cols)[...] = part
-        else:
-            every(grid, j, cols)[...] += part
+    N, Q, a, P, L = grid.shape
+    d = pool.empty((N, rows.tiles, a, rows.n, cols.tiles, cols.n, L), grid.dtype)
+    np.matmul(cols.matrix("B", grid.dtype), by_tiles(V, t, a), out=d)
+    e = pool.empty((N, rows.tiles, a, rows.n, P, L), grid.dtype)
+    overlap_add(d, e, cols)
+    f = pool.empty((N, rows.tiles, rows.n, a, P * L), grid.dtype)
+    np.matmul(
+        rows.matrix("B", grid.dtype),
+        e.reshape(N, rows.tiles, a, rows.n, P * L),
+        out=f.transpose(0, 1, 3, 2, 4),  # (N, tiles, a, n, P*L)
+    )
+    overlap_add(f.reshape(N, rows.tiles, rows.n, -1), grid.reshape(N, Q, -1), rows)
+
+
+def overlap_add(tiles: np.ndarray, line: np.ndarray, side: Side) -> None:
+    """Tiles of n positions (..., tiles, n, L), m apart, added up: (..., positions, L)."""
+    line[..., side.written :, :] = 0
+    for j in range(side.n):
+        part = line[..., j : j + side.m * (side.tiles - 1) + 1 : side.m, :]
+        if j < side.m:
+            part[...] = tiles[..., j, :]
+        else:  # where a tile reaches into the next
+            part += tiles[..., j, :]
 
 
 def points_to_output(M: np.ndarray, t: Toom, grid: np.ndarray) -> None:
     """grid = A^T M A: (n, n, N, tiles, a*L) -> (N, Q, a, P, L)."""
     rows, cols = t.rows, t.cols
-    N, Q, a, _, L = grid.shape
-    d = pool.empty((cols.n, N, rows.tiles, rows.m, cols.tiles * a * L), grid.dtype)
-    np.matmul(rows.matrix("A", grid.dtype).T, by_rows(M, t), out=d)
-    e = flat_product(cols.matrix("A", grid.dtype).T, d, (N, Q, cols.tiles, a, L))
-    for j in range(cols.m):
-        every(grid, j, cols)[...] = e[j].transpose(0, 1, 3, 2, 4)  # (N, Q, a, tiles, L)
+    N, _, a, P, L = grid.shape
+    d = pool.empty((N, rows.tiles, rows.n, a, cols.tiles, cols.m, L), grid.dtype)
+    turned = by_tiles(M, t, a).transpose(0, 1, 3, 2, 4, 5, 6)  # (N, tiles, n, a, tiles, n, L)
+    np.matmul(cols.matrix("A", grid.dtype).T, turned, out=d)
+    np.matmul(
+        rows.matrix("A", grid.dtype).T,
+        d.reshape(N, rows.tiles, rows.n, a * P * L),
+        out=grid.reshape(N, rows.tiles, rows.m, a * P * L),
+    )
 
 
 def output_to_points(grid: np.ndarray, t: Toom, M: np.ndarray) -> None:
     """The adjoint: M = A grid A^T."""
     rows, cols = t.rows, t.cols
-    N, Q, a, _, L = grid.shape
-    d = pool.empty((cols.m, N, Q, cols.tiles, a, L), grid.dtype)
-    for j in range(cols.m):
-        d[j] = every(grid, j, cols).transpose(0, 1, 3, 2, 4)  # (N, Q, tiles, a, L)
-    shape = (N, rows.tiles, rows.m, cols.tiles * a * L)
-    e = flat_product(cols.matrix("A", grid.dtype), d, shape)
-    np.matmul(rows.matrix("A", grid.dtype), e, out=by_rows(M, t))
+    N, _, a, P, L = grid.shape
+    d = pool.empty((N, rows.tiles, rows.n, a * P * L), grid.dtype)
+    np.matmul(rows.matrix("A", grid.dtype), grid.reshape(N, rows.tiles, rows.m, a * P * L), out=d)
+    split = d.reshape(N, rows.tiles, rows.n, a, cols.tiles, cols.m, L)
+    turned = by_tiles(M, t, a).transpose(0, 1, 3, 2, 4, 5, 6)  # (N, tiles, n, a, tiles, n, L)
+    np.matmul(cols.matrix("A", grid.dtype), split, out=turned)
 
 
-def every(grid: np.ndarray, j: int, cols: Side) -> np.ndarray:
-    """Column j of every tile."""
-    return grid[:, :, :, j : j + cols.m * (cols.tiles - 1) + 1 : cols.m]
-
-
-def by_rows(V: np.ndarray, t: Toom) -> np.ndarray:
-    """(n, n, N, tiles, K) as (column points, N, row tiles, row points, column tiles * K)."""
+def by_tiles(V: np.ndarray, t: Toom, a: int) -> np.ndarray:
+    """(n, n, N, tiles, a*L) as (N, row tiles, a, row points, column tiles, column points, L)."""
     n, p, N, _, K = V.shape
-    return V.reshape(n, p, N, t.rows.tiles, t.cols.tiles * K).transpose(1, 2, 3, 0, 4)
+    split = V.reshape(n, p, N, t.rows.tiles, t.cols.tiles, a, K // a)
+    return split.transpose(2, 3, 5, 0, 4, 1, 6)
 
 
-def flat_product(matrix: np.ndarray, a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """matrix @ a along the first axis; the other axes of the result have this shape."""
-    out = pool.empty((len(matrix), *shape), a.dtype)
-    np.matmul(matrix, a.reshape(len(a), -1), out=out.reshape(len(matrix), -1))
-    return out
+def view(a: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """A read-only view, whose elements may stand in it several times."""
+    return as_strided(a, shape, strides, writeable=False)
 
 
 # kernels

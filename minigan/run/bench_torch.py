@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from .. import layers
 from ..gan import GAN
+from ..optimizers import SGD
 from ..sequential import Sequential
 
 TRIAL_STEPS = 3
@@ -157,6 +158,7 @@ TRANSLATIONS: dict[type, Any] = {
     layers.Tanh: lambda layer, order: [nn.Tanh()],
     layers.Dropout: lambda layer, order: [nn.Dropout(layer.rate)],
     layers.UpSampling2D: lambda layer, order: [nn.Upsample(scale_factor=layer.size)],
+    layers.AveragePooling2D: lambda layer, order: [nn.AvgPool2d(layer.pool_size, layer.strides)],
     layers.MaxPooling2D: lambda layer, order: [nn.MaxPool2d(layer.pool_size, layer.strides)],
 }
 ACTIVATIONS = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
@@ -176,7 +178,7 @@ class TorchGAN:
         g_adam: Any = gan.g_optimizer
         d_adam: Any = gan.d_optimizer
         self.optimizers = [
-            torch.optim.Adam(params, lr=o.learning_rate, betas=(o.beta_1, o.beta_2), **{adam: True})
+            optimizer_of(o, params, adam)
             for params, o in ((self.g_params, g_adam), (self.d_params, d_adam))
         ]
         self.configuration = f"{'compiled' if compiled else 'eager'}, {adam} Adam"
@@ -262,6 +264,14 @@ class TorchGAN:
             np.concatenate([p.detach().numpy().ravel() for p in params])
             for params in (self.g_params, self.d_params)
         ]
+
+
+def optimizer_of(ours: Any, params: list[Any], adam: str) -> torch.optim.Optimizer:
+    """PyTorch's SGD or Adam with the same settings."""
+    if isinstance(ours, SGD):
+        return torch.optim.SGD(params, lr=ours.learning_rate)
+    betas = (ours.beta_1, ours.beta_2)
+    return torch.optim.Adam(params, lr=ours.learning_rate, betas=betas, **{adam: True})
 
 
 def memory(images: torch.Tensor) -> torch.memory_format:

@@ -120,9 +120,9 @@ def toom_rows(rng: np.random.Generator) -> Iterator[Row]:
     for label, geo in geometries():
         if any(a.kernel < a.stride for a in geo):
             continue  # never planned
-        x = rng.standard_normal((5, geo.rows.size, geo.cols.size, 3))
+        x = rng.standard_normal((5, geo.rows.size, geo.cols.size, 6))[..., ::2]  # with gaps
         k = rng.standard_normal((geo.rows.kernel, geo.cols.kernel, 3, 4))
-        y = rng.standard_normal((5, geo.rows.out, geo.cols.out, 4))
+        y = rng.standard_normal((5, geo.rows.out, geo.cols.out, 8))[..., ::2]
         for outward in (False, True):
             for m in (2, 3):
                 sizes = [1 if toom.taps_of(a) == 1 else m for a in geo]
