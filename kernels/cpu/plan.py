@@ -22,7 +22,7 @@ from .product import FLOP
 from .toom import Toom, images_in_block, taps_of, tiled
 
 COPY = 0.26  # an element of a gathered window
-ADD = 0.5  # an element added into the image by a scatter
+ADD = 0.9  # an element added into the image by a scatter
 THIN_FLOP = 0.03  # a multiply-add in a product with a thin side (under THIN)
 THIN = 16
 

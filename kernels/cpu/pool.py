@@ -8,6 +8,7 @@ no array can change under somebody who still holds it.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from bisect import bisect_left, insort
@@ -40,7 +41,7 @@ class _Lease:
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An uninitialised C-contiguous array."""
     dtype = np.dtype(dtype)
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     if size < SMALL:
         return np.empty(shape, dtype)
     return np.asarray(_Lease(_take(size)))[:size].view(dtype).reshape(shape)
