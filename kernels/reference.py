@@ -239,6 +239,11 @@ def multiply(a: Array, b: Array) -> Array:
     return a * b
 
 
+def scaled_mask(mask: Array, scale: float, dtype: Any) -> Array:
+    """scale where the mask is True, else 0, in this dtype."""
+    return mask.astype(dtype) * dtype.type(scale)
+
+
 def max_pool2d(x: Array, geo: Geometry) -> tuple[Array, Array]:
     """(N, H, W, C) -> maxima (N, OH, OW, C) and the winning taps (N, OH, OW, C) as integers.
 

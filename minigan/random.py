@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+
+from .kernels.cpu import threads
 
 _seed = 0
 _calls = itertools.count()  # numbers the draws that nobody named
@@ -37,10 +40,10 @@ class Key:
         digest = hashlib.blake2b(f"{self.purpose}\0{self.layer}".encode(), digest_size=8).digest()
         return self.seed % (1 << 64), int.from_bytes(digest, "little")
 
-    def philox(self) -> np.random.Philox:
-        """The bit generator, at the start of this key's stream."""
+    def philox(self, block: int = 0) -> np.random.Philox:
+        """The bit generator, at the start of this key's stream, or at a later block of 4 words."""
         seed, name = self.words()
-        return np.random.Philox(key=seed | name << 64, counter=self.step << 192)
+        return np.random.Philox(key=seed | name << 64, counter=(self.step << 192) + block)
 
     def keep_mask(self, shape: tuple[int, ...], rate: float) -> np.ndarray:
         """A boolean array, each element True with probability 1 - rate.
@@ -48,10 +51,16 @@ class Key:
         Each element compares 16 bits of the stream with round(rate * 2^16): the probability is
         right to 2^-17, and two bytes an element are a quarter of the cost of a float.
         """
-        size = int(np.prod(shape, dtype=np.int64))
-        words = self.philox().random_raw(-(-size // 4)).astype("<u8", copy=False)
-        bits = words.view("<u2")[:size].reshape(shape)
-        return bits >= round(rate * (1 << 16))
+        size, least = math.prod(shape), round(rate * (1 << 16))
+        mask = np.empty(size, bool)
+
+        def share(first: int, last: int) -> None:  # blocks of 4 words, 16 elements
+            words = self.philox(first).random_raw(4 * (last - first)).astype("<u8", copy=False)
+            part = mask[16 * first : 16 * last]
+            np.greater_equal(words.view("<u2")[: len(part)], least, out=part)
+
+        threads.run(share, -(-size // 16), size * 1e-9)
+        return mask.reshape(shape)
 
     def generator(self) -> np.random.Generator:
         """A NumPy generator at the start of this key's stream."""

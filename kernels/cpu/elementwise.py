@@ -74,6 +74,13 @@ def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return out
 
 
+def scaled_mask(mask: np.ndarray, scale: float, dtype: np.dtype) -> np.ndarray:
+    """scale where the mask is True, else 0, in this dtype."""
+    out = pool.empty(mask.shape, dtype)
+    each(lambda mask, out: np.multiply(mask, dtype.type(scale), out=out), *flat(mask, out))
+    return out
+
+
 def add_bias(y: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """y += bias along the last axis, in place."""
     if y.shape[-1] == 1:

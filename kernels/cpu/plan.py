@@ -52,6 +52,17 @@ class Shape(NamedTuple):
         return self.geo.rows.kernel * self.geo.cols.kernel
 
     @property
+    def windows(self) -> int:
+        """Of the big side: one for each pixel of the small side."""
+        return self.geo.rows.out * self.geo.cols.out
+
+    @property
+    def phase_windows(self) -> float:
+        """Of the small side: one for each pixel of the big side, with a phase's share of taps."""
+        pixels = self.geo.rows.size * self.geo.cols.size
+        return pixels / (self.geo.rows.stride * self.geo.cols.stride)
+
+    @property
     def flips(self) -> bool:
         return all(a.stride == 1 and 0 <= a.before < a.kernel for a in self.geo)
 
@@ -68,42 +79,51 @@ def forward(shape: Shape) -> Path:
     """conv2d. Only a geometry that can be flipped may scatter: stride 1, padded less than k."""
     gather = shape.taps * shape.channels * COPY + _product(shape, shape.out_channels)
     scatter = shape.taps * shape.out_channels * ADD + _product(shape, shape.taps)
-    turned = shape.flips and scatter < gather
-    plain = Path("scatter", scatter) if turned else Path("gather", gather)
-    return _cheaper(plain, shape, "forward")
+    paths = [Path("gather", shape.windows * gather)]
+    if shape.flips:
+        paths.append(Path("scatter", shape.windows * scatter))
+    return _cheapest(paths, shape, "forward")
 
 
 def adjoint(shape: Shape) -> Path:
     """conv2d_adjoint; its gather is that of the small side, by phases of the stride."""
     gather = shape.taps * shape.out_channels * COPY + _product(shape, shape.channels)
     scatter = shape.taps * shape.channels * ADD + _product(shape, shape.taps)
-    plain = Path("scatter", scatter) if scatter < gather else Path("gather", gather)
-    return _cheaper(plain, shape, "adjoint")
+    paths = [
+        Path("gather", shape.phase_windows * gather),
+        Path("scatter", shape.windows * scatter),
+    ]
+    return _cheapest(paths, shape, "adjoint")
 
 
 def dkernel(shape: Shape) -> Path:
     """conv2d_dkernel: gathers the windows of the "big" side, or of the "small" side by phases."""
-    width = min(shape.channels, shape.out_channels)
-    form = "small" if shape.out_channels < shape.channels else "big"
-    cost = shape.taps * width * COPY + _product(shape, width)
-    return _cheaper(Path(form, cost), shape, "dkernel")
+    C, OC = shape.channels, shape.out_channels
+    big = shape.taps * C * COPY + _product(shape, min(shape.taps * C, OC))
+    small = shape.taps * OC * COPY + _product(shape, min(shape.taps * OC, C))
+    paths = [Path("big", shape.windows * big), Path("small", shape.phase_windows * small)]
+    return _cheapest(paths, shape, "dkernel")
 
 
-def _cheaper(plain: Path, shape: Shape, what: str) -> Path:
-    """The plain path or the best by Cook and Toom; costs from now on are of an image."""
+def _cheapest(plain: list[Path], shape: Shape, what: str) -> Path:
+    """The cheapest of the plain paths and that by Cook and Toom."""
     if chosen is not None:
         return chosen
-    rows, cols = shape.geo
-    plain = plain._replace(cost=plain.cost * rows.out * cols.out)
+    best = min(plain, key=lambda path: path.cost)
     found = None if exact else best_toom(shape, what)
-    return found if found and found.cost < GAIN * plain.cost else plain
+    return found if found and found.cost < GAIN * best.cost else best
 
 
 @lru_cache(maxsize=4096)
 def best_toom(shape: Shape, what: str) -> Path | None:
-    """The cheapest tiles in either direction, or None where there are too many taps or too few."""
+    """The cheapest tiles in either direction, or None where there are too many taps or too few.
+
+    Nor for thin sides, whose transforms are many small products.
+    """
     if any(a.kernel < a.stride for a in shape.geo):
         return None  # pixels that no window reads would take part
+    if min(shape.channels, shape.out_channels) < THIN:
+        return None
     choices = [_tile_sizes(taps_of(a)) for a in shape.geo]
     paths = [
         Path("toom", toom_cost(t, shape, what), t)

@@ -34,8 +34,7 @@ class Dropout(Fixed):
         if not training or self.rate == 0:
             return x, Cache((None,) if keep else None)
         mask = random.as_key(rng, "dropout").keep_mask(x.shape, self.rate)
-        scaled = home(x).asarray(mask).astype(x.real.dtype)
-        scaled *= 1 / (1 - self.rate)
+        scaled = ops(x).scaled_mask(home(x).asarray(mask), 1 / (1 - self.rate), x.real.dtype)
         return ops(x).multiply(x, scaled), Cache((scaled,) if keep else None)
 
     def pullback(self, dy, saved, to_input, to_params):

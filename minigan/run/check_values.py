@@ -259,6 +259,9 @@ def draw_rows() -> Iterator[Row]:
     near = abs(kept - 0.7) < 5 * math.sqrt(0.21 / n)
     yield true("Dropout 0.3", "share kept", near, f"{kept} instead of 0.7")
     yield agree("Dropout 0.3", "scale", np.unique(y), [0.0, 1 / 0.7])
+    stream = RNG.philox().random_raw(n).astype("<u8").view("<u2")  # 4 n elements: over threads
+    masks = RNG.keep_mask((4 * n,), 0.3), stream >= 0.3 * (1 << 16)
+    yield true("Dropout 0.3", "one stream", np.array_equal(*masks), "the threads drew another")
     targets = Targets(real=(0.8, 1.0), fake=(0.0, 0.2), flip=0.1)
     for side, low in (("real", 0.8), ("fake", 0.0)):
         drawn = targets.draw(side, (n,), RNG)
