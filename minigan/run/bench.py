@@ -13,11 +13,14 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .. import registry
 from ..kernels.cpu import threads
+from ..layers.conv import Convolution
+from ..layers.upsampled import UpsampledConv
 
 BATCHES = {"mlp_digits": 128, "digits": 128, "dcgan64": 64, "upsample64": 32, "flowers": 32}
 TURN = 0.5  # seconds that a turn lasts at least
@@ -90,6 +93,49 @@ def profile(names: list[str], batch: int | None) -> int:
                 gan.train_step(real)
         print(f"{name}, batch {len(images[0])}, {PROFILED} steps\n{found.table()}\n")
     return 0
+
+
+def plans(names: list[str], batch: int | None) -> int:
+    """Print the planner's choice for each convolution and pass, with the estimates it rests on."""
+    from .. import models
+    from ..kernels.cpu import plan
+
+    print(f"{'layer':<40}{'pass':<16}{'form':<24}{'ms':>8}{'plain ms':>10}   (one thread)")
+    for name in names:
+        n = batch or batch_of(name)
+        for model in models.get(name)():
+            for label, C, OC, geo in convolutions(model):
+                shape = plan.Shape(C, OC, geo, n)
+                for what in ("forward", "adjoint", "dkernel"):
+                    path = getattr(plan, what)(shape)
+                    with plan.exactly():
+                        plain = getattr(plan, what)(shape)
+                    print(
+                        f"{f'{name} {model.name} {label}':<40}{what:<16}{form_of(path):<24}"
+                        f"{path.cost * n / 1e6:>8.1f}{plain.cost * n / 1e6:>10.1f}"
+                    )
+    return 0
+
+
+def convolutions(model: Any) -> Iterator[tuple[str, int, int, Any]]:
+    """(name, channels of the big side, of the small side, geometry) of a model's convolutions."""
+    for name, stage in model._stages:
+        while hasattr(stage, "layer"):
+            stage = stage.layer
+        if isinstance(stage, UpsampledConv):
+            channels, filters = stage.params["kernel"].shape[2:]
+            yield f"{name}, upsampled", filters, channels, stage.geometry
+        elif isinstance(stage, Convolution):
+            yield name, *stage.kernel.shape[2:], stage.geometry
+
+
+def form_of(path: Any) -> str:
+    """A path in words."""
+    t = path.toom
+    if t is None:
+        return path.form
+    tiles = f"F({t.rows.m}x{t.cols.m}, {t.rows.r}x{t.cols.r})"
+    return f"toom {tiles} {'outwards' if t.outward else 'inwards'}"
 
 
 def measure(name: str, batch: int, against: str | None, rounds: int) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def module(model: Sequential) -> nn.Sequential:
         name = getattr(layer, "activation", None)
         if name and name != "linear":
             parts.append(ACTIVATIONS[name]())
-    return nn.Sequential(*parts).to(memory_format=LAST)
+    return nn.Sequential(*parts).to(dtype=torch.float32, memory_format=LAST)
 
 
 def order_of(following: list[Any]) -> Any:

@@ -139,6 +139,7 @@ def _add_bench(commands: Any) -> None:
     add("--batch-size", type=_count, metavar="N", help="instead of each pair's own")
     add("--rounds", type=_count, default=12, metavar="N", help="turns of each side (default 12)")
     add("--profile", action="store_true", help="where the time goes, stage by stage")
+    add("--plan", action="store_true", help="the form that each convolution takes")
     add("--json", action="store_true", help="the figures as JSON")
 
 
@@ -333,6 +334,8 @@ def _bench(args: argparse.Namespace) -> int:
     names = args.names or list(bench.BATCHES)
     for name in names:
         bench.batch_of(name)  # an error names the known ones
+    if args.plan:
+        return bench.plans(names, args.batch_size)
     if args.profile:
         return bench.profile(names, args.batch_size)
     return bench.main(names, args.against, args.rounds, args.batch_size, args.json)
