@@ -27,6 +27,7 @@ from . import plan, pool, threads, toom
 from .windows import columns, halo
 
 Grid = tuple[slice, slice]
+STRIP = 32  # columns that are turned into rows in one go: they share the lines of the cache
 
 
 class Piece(NamedTuple):
@@ -123,8 +124,11 @@ def by_toom(
 
 def _phase_matrix(kernel: np.ndarray, piece: Piece) -> np.ndarray:
     """The phase's taps in reverse order: (KH, KW, C, OC) -> (taps*taps*OC, C)."""
-    taps = kernel[piece.taps][::-1, ::-1].transpose(0, 1, 3, 2)  # (taps, taps, OC, C)
-    return np.ascontiguousarray(taps).reshape(-1, kernel.shape[2])
+    taps = kernel[piece.taps][::-1, ::-1]
+    turned = pool.empty((*taps.shape[:2], taps.shape[3], taps.shape[2]), kernel.dtype)
+    for c in range(0, taps.shape[2], STRIP):  # (taps, taps, C, OC) -> (taps, taps, OC, C)
+        turned[..., c : c + STRIP] = taps[:, :, c : c + STRIP].swapaxes(2, 3)
+    return turned.reshape(-1, kernel.shape[2])
 
 
 def _apply(

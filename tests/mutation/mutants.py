@@ -54,8 +54,9 @@ MUTANTS = [
     # the fast convolutions
     (CONV, "return scatter(x, kernel[::-1, ::-1].transpose(0, 1, 3, 2), turned)",
      "return scatter(x, kernel.transpose(0, 1, 3, 2), turned)"),
-    (CONV, "taps = kernel[piece.taps][::-1, ::-1].transpose(0, 1, 3, 2)",
-     "taps = kernel[piece.taps][::-1, :].transpose(0, 1, 3, 2)"),
+    (CONV, "taps = kernel[piece.taps][::-1, ::-1]", "taps = kernel[piece.taps][::-1, :]"),
+    (CONV, "turned[..., c : c + STRIP] = taps[:, :, c : c + STRIP]",
+     "turned[..., c : c + STRIP] = taps[:, :, : STRIP]"),
     (CONV, "piece.rows.taps, piece.cols.taps, OC, C)[::-1, ::-1]",
      "piece.rows.taps, piece.cols.taps, OC, C)[:, ::-1]"),
     (CONV, "grid=(slice(r.first, None, sh), slice(c.first, None, sw))",
