@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -29,11 +30,14 @@ THIN = 16
 POINT_FLOP = 0.0115  # a multiply-add in the products of the points, whose factors come from afar
 POINT = {"V": 0.45, "M": 0.46, "V back": 1.2, "M back": 0.56}  # a point through its transform
 KERNEL_POINT = 0.55  # an element of the kernel's points, each time it is written or added to
+FEW_CHANNELS = 24  # of a side, below which its transforms are too many small products
 LARGEST_TILE = 8  # points along an axis: beyond, float32 loses too many digits
 GAIN = 0.9  # of another form's cost, that toom must stay below to be taken
 
-chosen: Path | None = None  # for every pass, whatever it costs
-exact = os.environ.get("MINIGAN_EXACT", "") not in ("", "0")  # no toom: the plain products
+chosen: ContextVar[Path | None] = ContextVar("chosen", default=None)  # see always
+exact: ContextVar[bool] = ContextVar(  # see exactly
+    "exact", default=os.environ.get("MINIGAN_EXACT", "") not in ("", "0")
+)
 
 BLOCK = 1 << 19  # elements of gathered windows in one block: it stays in cache
 FEW_ROWS = 64  # a product with fewer rows than this is slow
@@ -107,10 +111,11 @@ def dkernel(shape: Shape) -> Path:
 
 def _cheapest(plain: list[Path], shape: Shape, what: str) -> Path:
     """The cheapest of the plain paths and that by Cook and Toom."""
-    if chosen is not None:
-        return chosen
+    path = chosen.get()
+    if path is not None:
+        return path
     best = min(plain, key=lambda path: path.cost)
-    found = None if exact else best_toom(shape, what)
+    found = None if exact.get() else best_toom(shape, what)
     return found if found and found.cost < GAIN * best.cost else best
 
 
@@ -122,8 +127,10 @@ def best_toom(shape: Shape, what: str) -> Path | None:
     """
     if any(a.kernel < a.stride for a in shape.geo):
         return None  # pixels that no window reads would take part
-    if min(shape.channels, shape.out_channels) < THIN:
+    if min(shape.channels, shape.out_channels) < FEW_CHANNELS:
         return None
+    if all(taps_of(a) == 1 for a in shape.geo):
+        return None  # a single product already
     choices = [_tile_sizes(taps_of(a)) for a in shape.geo]
     paths = [
         Path("toom", toom_cost(t, shape, what), t)
@@ -145,38 +152,36 @@ def toom_cost(t: Toom, shape: Shape, what: str) -> float:
     phases = t.geo.rows.stride * t.geo.cols.stride
     big, small = phases * shape.channels, shape.out_channels
     into, out = (small, big) if t.outward else (big, small)
-    points, matrix = t.points * t.tiles, t.points * big * small
+    points, matrix, images = t.points * t.tiles, t.points * big * small, max(1, shape.images)
     product = points * big * small * POINT_FLOP
     if what == "dkernel":
         transforms = points * (into * POINT["V"] + out * POINT["M back"])
-        sums = shape.images / images_in_block(t, big + small) + 2
-        return product + transforms + matrix * KERNEL_POINT * sums / shape.images
+        sums = images / images_in_block(t, big + small) + 2
+        return product + transforms + matrix * KERNEL_POINT * sums / images
     with_the_grain = (what == "adjoint") == t.outward
     kinds = ("V", "M") if with_the_grain else ("V back", "M back")
     transforms = points * (into * POINT[kinds[0]] + out * POINT[kinds[1]])
-    return product + transforms + 2 * matrix * KERNEL_POINT / shape.images
+    return product + transforms + 2 * matrix * KERNEL_POINT / images
 
 
 @contextmanager
 def exactly() -> Iterator[None]:
-    """Inside a with block, no pass runs by Cook and Toom."""
-    global exact
-    before, exact = exact, True
+    """Inside a with block, no pass that this thread calls runs by Cook and Toom."""
+    token = exact.set(True)
     try:
         yield
     finally:
-        exact = before
+        exact.reset(token)
 
 
 @contextmanager
 def always(path: Path) -> Iterator[None]:
-    """Inside a with block, every pass of a convolution runs by this path."""
-    global chosen
-    before, chosen = chosen, path
+    """Inside a with block, every pass of a convolution that this thread calls runs by this path."""
+    token = chosen.set(path)
     try:
         yield
     finally:
-        chosen = before
+        chosen.reset(token)
 
 
 def seconds(shape: Shape) -> float:

@@ -8,12 +8,13 @@ no array can change under somebody who still holds it.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import threading
 from bisect import bisect_left, insort
-from collections import OrderedDict
-from typing import Any
+from collections import deque
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,10 +22,20 @@ SMALL = 1 << 16  # bytes; below this the allocator is quick enough
 LIMIT = 1 << 30  # bytes kept on the shelf at most
 ROOMY = 1.5  # times as large as asked for: what a block may be
 
-_shelf: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> blocks, oldest size first
-_sizes: list[int] = []  # the sizes on the shelf, sorted
-_shelved = 0
-_lock = threading.RLock()  # a lease may end inside `empty`, while this thread holds the lock
+
+class Entry(NamedTuple):
+    """A block on the shelf; the shelf is sorted by size, and of one size by age."""
+
+    size: int
+    stamp: int
+    block: np.ndarray
+
+
+_shelf: list[Entry] = []
+_shelved = 0  # bytes
+_stamps = itertools.count()
+_returned: deque[np.ndarray] = deque()  # by leases that ended; not on the shelf yet
+_lock = threading.Lock()
 
 
 class _Lease:
@@ -58,20 +69,22 @@ def clear() -> None:
     """Give the memory on the shelf back to the system."""
     global _shelved
     with _lock:
+        _returned.clear()
         _shelf.clear()
-        _sizes.clear()
         _shelved = 0
 
 
 def shelved() -> int:
     """Bytes on the shelf, ready for reuse."""
-    return _shelved
+    with _lock:
+        _tidy()
+        return _shelved
 
 
 def _after_fork() -> None:
     """The lock may have been held by a thread that the child does not have."""
     global _lock
-    _lock = threading.RLock()
+    _lock = threading.Lock()
     clear()
 
 
@@ -81,32 +94,35 @@ if hasattr(os, "register_at_fork"):
 
 def _take(size: int) -> np.ndarray:
     """The smallest block on the shelf that is large enough, or a new one."""
+    global _shelved
     with _lock:
-        i = bisect_left(_sizes, size)
-        if i < len(_sizes) and _sizes[i] <= ROOMY * size:
-            return _lift(_sizes[i])
+        _tidy()
+        i = bisect_left(_shelf, (size,))
+        if i < len(_shelf) and _shelf[i].size <= ROOMY * size:
+            entry = _shelf.pop(i)
+            _shelved -= entry.size
+            return entry.block
     return np.empty(size, np.uint8)
 
 
 def _return(block: np.ndarray) -> None:
+    """Called when a lease ends, which may be anywhere, also inside `_take`: it waits for nobody."""
+    _returned.append(block)
+    if _lock.acquire(blocking=False):
+        try:
+            _tidy()
+        finally:
+            _lock.release()
+
+
+def _tidy() -> None:
+    """Put on the shelf what was returned, and the oldest off it while there is too much."""
     global _shelved
-    with _lock:
-        if block.nbytes not in _shelf:
-            _shelf[block.nbytes] = []
-            insort(_sizes, block.nbytes)
-        _shelf[block.nbytes].append(block)
-        _shelf.move_to_end(block.nbytes)
+    while _returned:
+        block = _returned.popleft()
+        insort(_shelf, Entry(block.nbytes, next(_stamps), block))
         _shelved += block.nbytes
-        while _shelved > LIMIT:
-            _lift(next(iter(_shelf)))
-
-
-def _lift(size: int) -> np.ndarray:
-    """A block of this size, off the shelf."""
-    global _shelved
-    block = _shelf[size].pop()
-    _shelved -= size
-    if not _shelf[size]:
-        del _shelf[size]
-        _sizes.remove(size)
-    return block
+    while _shelved > LIMIT and _shelf:
+        oldest = min(_shelf, key=lambda entry: entry.stamp)
+        del _shelf[bisect_left(_shelf, oldest[:2])]
+        _shelved -= oldest.size

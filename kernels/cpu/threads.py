@@ -42,6 +42,7 @@ class Outcome(Generic[T]):
     def __init__(self) -> None:
         self.ended = threading.Lock()
         self.ended.acquire()
+        self.done = False
         self.value: Any = None
         self.error: BaseException | None = None
 
@@ -52,18 +53,11 @@ class Outcome(Generic[T]):
         except BaseException as error:  # the waiting thread raises it
             self.error = error
         finally:
+            self.done = True
             self.ended.release()
 
-    def wait(self) -> None:
-        """Until the job has ended, also when interrupted meanwhile."""
-        try:
-            self.ended.acquire()
-        except BaseException:
-            self.ended.acquire()
-            raise
-
     def result(self) -> T:
-        """The job's result, or its exception. To be called after wait."""
+        """The job's result, or its exception, when it has ended."""
         if self.error is not None:
             raise self.error
         return self.value
@@ -119,16 +113,29 @@ def run(function: Callable[[int, int], T], n: int, work: float = float("inf")) -
     with one_blas_thread():  # small jobs too: BLAS threads that wait for a busy core cost most
         if len(parts) == 1:
             return [function(*parts[0])]
-        pending = [
-            worker.submit(function, *part)
-            for worker, part in zip(_pool(len(parts) - 1), parts[1:], strict=False)
-        ]
+        pending: list[Outcome[T]] = []
         try:
+            for worker, part in zip(_pool(len(parts) - 1), parts[1:], strict=False):
+                pending.append(worker.submit(function, *part))
             first = _share(function, *parts[0])
         finally:
-            for outcome in pending:  # never return while a share still writes
-                outcome.wait()
+            wait_for(pending)
         return [first, *(outcome.result() for outcome in pending)]
+
+
+def wait_for(pending: list[Outcome[T]]) -> None:
+    """Until all have ended: nobody may go on while a share still writes, interrupted or not."""
+    interrupt: BaseException | None = None
+    while True:
+        try:
+            for outcome in pending:
+                while not outcome.done:
+                    outcome.ended.acquire()
+            break
+        except BaseException as error:  # a Ctrl-C: it is raised when the shares have ended
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def _share(function: Callable[[int, int], T], first: int, last: int) -> T:
@@ -170,10 +177,14 @@ class _Blas:
         with self.lock:
             self.depth -= 1
             if self.depth == 0 and self.limits is not None:
-                self._take_control()
-                self.limits.restore_original_limits()  # type: ignore[attr-defined]
-                self._take_control()
-                self.limits = None
+                self.restore()
+
+    def restore(self) -> None:
+        """The limits that were found at the outermost start."""
+        self._take_control()
+        self.limits.restore_original_limits()  # type: ignore[union-attr]
+        self._take_control()
+        self.limits = None
 
     def _take_control(self) -> None:
         """Let this thread set the limit: threadpoolctl otherwise heeds the first thread alone.
@@ -203,6 +214,8 @@ def _after_fork() -> None:
     """A forked child has none of the parent's threads, and locks in an unknown state."""
     global _blas, _lock
     _workers.clear()
+    if _blas.limits is not None:  # another thread was inside; in the child nobody is
+        _blas.restore()
     _lock = threading.Lock()
     _blas = _Blas()
     _inside.share = False

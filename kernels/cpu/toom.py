@@ -14,6 +14,8 @@ passes, since a correlation has an adjoint and a gradient by its kernel (cooktoo
     dK                    V of x, M of dy, dU = V^T M for each point, dK = G^T dU G
 
 tile by tile, where the last line of dx adds up overlapping tiles.
+
+A pixel that is not finite spreads over its tiles, further than in a plain convolution.
 """
 
 from __future__ import annotations

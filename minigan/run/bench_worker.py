@@ -1,9 +1,10 @@
 """One side of `minigan bench`, in a process of its own, which answers lines with lines of JSON.
 
-    python -m minigan.run.bench_worker minigan|torch|check NAME BATCH
+    python -m minigan.run.bench_worker minigan|torch|choose|check NAME BATCH [OPTIONS]
 
 First comes a line about the process.  A number of steps then gives {"seconds": [...]}, and the end
-of the input {"peak_mb": ...}.  `check` runs both sides in one process and gives their distances.
+of the input {"peak_mb": ...}.  `choose` gives PyTorch's quickest options, and `check` runs both
+sides in one process and gives their distances.
 """
 
 from __future__ import annotations
@@ -124,11 +125,11 @@ def large_product_rate() -> float:
     return 2e-9 * LARGE**3 / best
 
 
-def torch_side(name: str, n: int) -> None:
-    """PyTorch's steps."""
+def torch_side(name: str, n: int, options: dict[str, Any] | None = None) -> None:
+    """PyTorch's steps with these options of TorchGAN, or just the quickest options."""
     import torch
 
-    from .bench_torch import fastest, mirrored
+    from .bench_torch import TorchGAN, fastest, mirrored
 
     torch.set_num_threads(threads.count())
     gan, rng = make_gan(name), np.random.default_rng(0)
@@ -140,7 +141,10 @@ def torch_side(name: str, n: int) -> None:
     def batch() -> Any:
         return mirrored(real_batch(gan, n, rng)), *latents()
 
-    chosen = fastest(gan, batch)
+    if options is None:
+        answer(**fastest(gan, batch))
+        return
+    chosen = TorchGAN(gan, **options)
     holder: list[Any] = [mirrored(real_batch(gan, n, rng))]
 
     def prepare() -> None:
@@ -212,5 +216,7 @@ def distance(found: np.ndarray, exact: np.ndarray, start: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    sides = {"minigan": minigan_side, "torch": torch_side, "check": check}
-    sides[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
+    sides: dict[str, Any] = {
+        "minigan": minigan_side, "torch": torch_side, "choose": torch_side, "check": check
+    }  # fmt: skip
+    sides[sys.argv[1]](sys.argv[2], int(sys.argv[3]), *map(json.loads, sys.argv[4:]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -124,3 +126,33 @@ def test_the_exact_mode_is_a_switch_away():
     with kernels.using("exact"):
         assert plan.forward(shape).form == "gather"
     assert plan.forward(shape).form == "toom"
+
+
+def test_the_exact_mode_of_one_thread_ends_with_it():
+    """Two threads whose with blocks overlap: afterwards neither mode is left on."""
+    shape = plan.Shape(128, 128, square(40, 5, 2))
+    seen, first, second = {}, threading.Event(), threading.Event()
+
+    def other():
+        first.wait(10)
+        with plan.exactly():
+            second.set()
+            seen["inside"] = plan.forward(shape).form
+            done.wait(10)
+
+    done = threading.Event()
+    thread = threading.Thread(target=other)
+    thread.start()
+    with plan.exactly():
+        first.set()
+        second.wait(10)
+    seen["outside"] = plan.forward(shape).form
+    done.set()
+    thread.join()
+    assert seen == {"inside": "gather", "outside": "toom"}
+    assert plan.forward(shape).form == "toom"
+
+
+def test_no_images_have_a_plan_too():
+    for name in ("forward", "adjoint", "dkernel"):
+        assert getattr(plan, name)(plan.Shape(64, 64, square(20, 5), 0)).cost > 0

@@ -111,7 +111,7 @@ def test_the_shelf_has_a_limit(monkeypatch):
     assert 0 < pool.shelved() <= 300_000
     kept = pool.shelved()
     assert kept == 240_000  # the oldest size went first
-    assert pool.shelved() == sum(b.nbytes for blocks in pool._shelf.values() for b in blocks)
+    assert pool.shelved() == sum(entry.block.nbytes for entry in pool._shelf)
     huge = pool.empty((500_000,), "uint8")
     del huge
     assert pool.shelved() <= 300_000
@@ -146,7 +146,7 @@ def test_threads_share_the_pool_without_sharing_memory():
         w.join()
     assert not faults
     gc.collect()
-    total = sum(b.nbytes for blocks in pool._shelf.values() for b in blocks)
+    total = sum(entry.block.nbytes for entry in pool._shelf)
     assert pool.shelved() == total > 0
 
 
@@ -188,3 +188,36 @@ raise SystemExit(0 if status == 0 else "the child waited for a lock that nobody 
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_lease_may_end_while_the_pool_is_at_work(monkeypatch):
+    """The collector may run anywhere: a block that comes back then waits its turn."""
+    pool.empty((200_000,), "uint8")
+    pool.empty((400_000,), "uint8")
+    held = [pool.empty((100_000,), "uint8")]
+    search = pool.bisect_left
+
+    def interrupted(*args):
+        found = search(*args)
+        held.clear()  # ends a lease between the search and the use of its result
+        return found
+
+    monkeypatch.setattr(pool, "bisect_left", interrupted)
+    big = pool.empty((390_000,), "uint8")
+    monkeypatch.undo()
+    assert big.nbytes == 390_000
+    big.fill(1)
+    assert pool.shelved() == 300_000
+
+
+def test_the_smallest_block_that_is_large_enough_is_taken():
+    for size in (120_000, 200_000, 130_000):
+        pool.empty((size,), "uint8")
+    kept = [pool.empty((size,), "uint8") for size in (200_000, 120_000, 130_000)]
+    del kept
+    a = pool.empty((125_000,), "uint8")
+    assert pool.shelved() == 200_000 + 120_000 and a.nbytes == 125_000
+    b = pool.empty((100_000,), "uint8")
+    assert pool.shelved() == 200_000 and b.nbytes == 100_000
+    c = pool.empty((100_000,), "uint8")  # 200,000 is more than half as much again
+    assert pool.shelved() == 200_000 and c.nbytes == 100_000

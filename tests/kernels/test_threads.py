@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -272,3 +274,85 @@ raise SystemExit(0 if status == 0 else f"the child ended with {status}")
 def test_a_forked_child_computes():
     done = call(FORK, MINIGAN_THREADS="3")
     assert done.returncode == 0, done.stderr
+
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="it sends signals, as POSIX has them")
+
+
+@posix
+@pytest.mark.parametrize("interrupts", [1, 2])
+def test_an_interrupt_waits_for_every_share(three, interrupts):
+    """Ctrl-C, once or twice, while the calling thread waits: nobody writes after run has ended."""
+    ended = []
+
+    def share(first, last):
+        if first:
+            time.sleep(0.3 * first)
+        ended.append(first)
+
+    main = threading.get_ident()
+    timers = [
+        threading.Timer(0.05 * (k + 1), signal.pthread_kill, (main, signal.SIGINT))
+        for k in range(interrupts)
+    ]
+    for timer in timers:
+        timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(share, 3)
+    assert sorted(ended) == [0, 1, 2]
+    for timer in timers:
+        timer.join()
+    assert threads.run(lambda first, last: first, 3) == [0, 1, 2]
+
+
+@posix
+def test_interrupts_at_any_moment_neither_hang_nor_lose_a_worker():
+    code = """
+import signal, threading, time
+from minigan.kernels.cpu import threads
+threads._count = 3
+done = 0
+for k in range(150):
+    signal.setitimer(signal.ITIMER_REAL, 0.0005 + 0.00003 * k)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for _ in range(50):
+            threads.run(lambda first, last: time.sleep(0.0003), 3)
+    except KeyboardInterrupt:
+        done += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+assert threads.run(lambda first, last: first, 3) == [0, 1, 2]
+print(done)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) > 100
+
+
+@posix
+def test_a_child_forked_inside_a_step_has_its_blas_threads_back(three):
+    """Another thread holds BLAS to one thread at the moment of the fork."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with threads.one_blas_thread():
+            inside.set()
+            leave.wait(10)
+
+    before = blas_threads()
+    holder = threading.Thread(target=hold)
+    holder.start()
+    inside.wait(10)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, json.dumps(blas_threads()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    leave.set()
+    holder.join()
+    assert json.loads(os.read(read, 1000)) == before
+    os.close(read)
+    os.close(write)

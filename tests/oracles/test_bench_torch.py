@@ -36,3 +36,16 @@ def test_adam_is_that_of_the_recipe(torch):
         for optimizer in TorchGAN(gan, adam=adam).optimizers:
             (group,) = optimizer.param_groups
             assert group["lr"] == 1e-5 and group["betas"] == (0.9, 0.999) and group[adam]
+
+
+def test_a_planted_fault_is_found(torch, monkeypatch, capsys):
+    """A wrong gradient, in float32 and float64 alike."""
+    import json
+
+    from minigan.layers.dense import Dense
+    from minigan.run.bench_worker import check
+
+    right = Dense.product_dkernel
+    monkeypatch.setattr(Dense, "product_dkernel", lambda *args: -right(*args))
+    check("mlp_digits", 6)
+    assert too_far(json.loads(capsys.readouterr().out))

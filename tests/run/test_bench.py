@@ -82,6 +82,9 @@ def test_distance_is_relative_to_what_was_moved():
     assert distance(exact + [0, 0, 1, 0], exact, start) == pytest.approx(0.2)
     far = {"minigan G": 3e-3, "torch G": 1e-3, "minigan D": 0.0, "torch D": 0.0}
     assert bench.too_far(far) and not bench.too_far({**far, "minigan G": 1.9e-3})
+    assert bench.too_far({**far, "minigan G": float("nan")})
+    shared = {"minigan G": 1e-3, "torch G": 0.8, "minigan D": 0.0, "torch D": 0.0}
+    assert bench.too_far(shared)  # a mistake of ours in both precisions drives PyTorch away
 
 
 def test_a_worker_that_stops_says_so(capfd):
