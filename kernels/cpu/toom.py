@@ -33,7 +33,7 @@ from .windows import halo
 
 WORK = 1 << 18  # points of images that are transformed in one go: they stay in cache
 TILES = 384  # tiles of a block: enough rows for the product of a point
-BLOCK = 1 << 22  # points of a block at the most
+BLOCK = 1 << 23  # points of a block at the most
 
 
 class Place(NamedTuple):
