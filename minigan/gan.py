@@ -205,7 +205,7 @@ class GAN(Sampler):
         n = len(images_of(real))
         z_d, z_g = latents if latents is not None else (None, None)
         if z_d is None:
-            z_d = self.draw_latents(max(1, round(n * self.fakes_per_real)), "latents, d")
+            z_d = self.draw_latents(self.fakes_for(n), "latents, d")
         if z_g is None and self.update != "simultaneous":
             z_g = self.draw_latents(n, "latents, g")
         # all is checked before anything moves
@@ -250,6 +250,10 @@ class GAN(Sampler):
     def key(self, purpose: str) -> Key:
         """The key of a draw in the present step."""
         return Key(self.seed, purpose, self.step_count)
+
+    def fakes_for(self, n: int) -> int:
+        """How many fakes D's update has beside n real images."""
+        return max(1, round(n * self.fakes_per_real))
 
     def draw_latents(self, n: int, purpose: str) -> Any:
         """What the generator takes: z, or (z, labels)."""

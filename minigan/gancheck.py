@@ -203,7 +203,7 @@ def copied(gan: GAN, networks: Sequence[Sequential], d: Optimizer, g: Optimizer)
 def _gan_batches(gan: GAN, batch: int, rng: np.random.Generator) -> dict[str, Any]:
     shape = gan.generator.output_shape
     real = rng.random((batch, *shape))
-    n_fake = max(1, round(batch * gan.fakes_per_real))
+    n_fake = gan.fakes_for(batch)
     labels = rng.integers(gan.classes or 1, size=batch) if gan.conditional else None
 
     def latents(n: int) -> Any:

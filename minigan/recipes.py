@@ -121,7 +121,8 @@ def with_objective(recipe: Recipe, objective: Any, penalty: Any) -> tuple[Recipe
     if made.pairs:
         joint = "joint" if recipe["update"] == "separate" else recipe["update"]
         settings |= {"update": joint, "fakes_per_real": 1.0}
-        settings |= {key: 1.0 for key in ("d_loss_weight",) if key in recipe}
+        if "d_loss_weight" in recipe:
+            settings["d_loss_weight"] = 1.0
     if not made.targeted:
         plain = {"real_targets": (1.0, 1.0), "fake_targets": (0.0, 0.0), "flip_labels": 0.0}
         settings |= {name: value for name, value in plain.items() if name in recipe}

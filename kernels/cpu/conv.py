@@ -141,10 +141,10 @@ def _apply(
     depth = max(len(matrix) for _, matrix in pieces)
 
     def share(first: int, last: int) -> None:
-        for n in plan_blocks(first, last, plan.images_per_block(height * width, depth)):
+        for n in threads.blocks(first, last, plan.images_per_block(height * width, depth)):
             block, moved = _with_halo(source[n], [p for p, _ in pieces])
             for piece, (_, matrix) in zip(moved, pieces, strict=True):
-                for r in plan_blocks(0, piece.rows.number, _rows(piece, depth)):
+                for r in threads.blocks(0, piece.rows.number, _rows(piece, depth)):
                     windows = columns(block, piece.rows.part(r.start, r.stop), piece.cols)
                     _product(windows, matrix, target[(n, *piece.grid)][:, r])
 
@@ -185,10 +185,10 @@ def _pair(
             pool.zeros((p.rows.taps * p.cols.taps * source.shape[-1], width), target.dtype)
             for p in pieces
         ]
-        for n in plan_blocks(first, last, plan.images_per_block(pixels, depth)):
+        for n in threads.blocks(first, last, plan.images_per_block(pixels, depth)):
             block, moved = _with_halo(source[n], pieces)
             for piece, total in zip(moved, sums, strict=True):
-                for r in plan_blocks(0, piece.rows.number, _rows(piece, depth)):
+                for r in threads.blocks(0, piece.rows.number, _rows(piece, depth)):
                     a = columns(block, piece.rows.part(r.start, r.stop), piece.cols)
                     total += a.T @ target[(n, *piece.grid)][:, r].reshape(len(a), width)
         return sums
@@ -216,7 +216,7 @@ def scatter(y: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarray:
 
     def share(first: int, last: int) -> None:
         size = plan.images_per_block(rows.out * cols.out, KH * KW * C)
-        for n in plan_blocks(first, last, size):
+        for n in threads.blocks(first, last, size):
             taps = matrix @ y[n].reshape(-1, OC).T
             taps = taps.reshape(KH, KW, C, n.stop - n.start, rows.out, cols.out)
             image = pool.zeros((C, n.stop - n.start, height, width), y.dtype)
@@ -231,11 +231,6 @@ def scatter(y: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarray:
     work = plan.seconds(plan.Shape(C, OC, geo, N))
     threads.run(share, N, work)
     return x
-
-
-def plan_blocks(first: int, last: int, size: int) -> list[slice]:
-    """The range first:last in blocks of at most `size`."""
-    return [slice(k, min(k + size, last)) for k in range(first, last, size)]
 
 
 def _rows(piece: Piece, depth: int) -> int:

@@ -101,6 +101,11 @@ def shares(n: int) -> list[tuple[int, int]]:
     return list(zip(edges, edges[1:], strict=False))
 
 
+def blocks(first: int, last: int, size: int) -> list[slice]:
+    """The range first:last in blocks of at most `size`."""
+    return [slice(k, min(k + size, last)) for k in range(first, last, size)]
+
+
 def run(function: Callable[[int, int], T], n: int, work: float = float("inf")) -> list[T]:
     """[function(first, last) for each share of range(n)], one share a thread, in order.
 

@@ -20,6 +20,7 @@ A pixel that is not finite spreads over its tiles, further than in a plain convo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,8 @@ from .windows import halo
 WORK = 1 << 18  # points of images that are transformed in one go: they stay in cache
 TILES = 384  # tiles of a block: enough rows for the product of a point
 BLOCK = 1 << 23  # points of a block at the most
+
+Map = Callable[[np.ndarray, "Toom", np.ndarray], None]  # from the first array into the last
 
 
 class Place(NamedTuple):
@@ -73,6 +76,19 @@ class Side(NamedTuple):
         return getattr(transforms(self.m, self.r), name).astype(dtype)
 
 
+class Grid(NamedTuple):
+    """A grid on both axes: where it lies, and its positions."""
+
+    rows: Place
+    cols: Place
+    positions: tuple[int, int]
+
+    @property
+    def phases(self) -> int:
+        """Pixels at a position, which become channels."""
+        return self.rows.step * self.cols.step
+
+
 class Toom(NamedTuple):
     """A correlation in two dimensions; outward: from the small side of the geometry to the big."""
 
@@ -83,11 +99,23 @@ class Toom(NamedTuple):
 
     @property
     def points(self) -> int:
+        """Of a tile."""
         return self.rows.n * self.cols.n
 
     @property
     def tiles(self) -> int:
+        """Of an image."""
         return self.rows.tiles * self.cols.tiles
+
+    @property
+    def into(self) -> Grid:
+        """The grid that goes in."""
+        return Grid(self.rows.into, self.cols.into, (self.rows.read, self.cols.read))
+
+    @property
+    def out(self) -> Grid:
+        """The grid that comes out."""
+        return Grid(self.rows.out, self.cols.out, (self.rows.written, self.cols.written))
 
 
 def tiled(geo: Geometry, m: tuple[int, int], outward: bool) -> Toom:
@@ -122,21 +150,22 @@ def outwards(a: Axis, m: int) -> Side:
 # grids: (N, positions, row phases, positions, column phases * C)
 
 
-def grid_of(x: np.ndarray, rows: Place, cols: Place, Q: int, P: int) -> np.ndarray:
-    """Q x P positions of the images x (N, H, W, C), zeros outside. A row lies in one piece."""
-    top, left = -rows.before, -cols.before
-    block = halo(x, top, top + Q * rows.step, left, left + P * cols.step)
-    if block.strides[2:] != (x.shape[3] * x.itemsize, x.itemsize):
+def grid_of(x: np.ndarray, g: Grid) -> np.ndarray:
+    """The grid of the images x (N, H, W, C), zeros outside. A row lies in one piece."""
+    (Q, P), a, b, C = g.positions, g.rows.step, g.cols.step, x.shape[3]
+    top, left = -g.rows.before, -g.cols.before
+    block = halo(x, top, top + Q * a, left, left + P * b)
+    if block.strides[2:] != (C * x.itemsize, x.itemsize):
         block = np.ascontiguousarray(block)
-    return block.reshape(len(x), Q, rows.step, P, cols.step * x.shape[3])
+    return block.reshape(len(x), Q, a, P, b * C)
 
 
-def put(grid: np.ndarray, image: np.ndarray, rows: Place, cols: Place) -> None:
+def put(grid: np.ndarray, image: np.ndarray, g: Grid) -> None:
     """The pixels of a grid that lie in the images (N, H, W, C); zeros where it has none."""
     (N, Q, a, _, _), C = grid.shape, image.shape[3]
     pixels = grid.reshape(N, Q * a, -1, C)
-    (down, i), (right, j) = overlap(rows, Q * a), overlap(cols, pixels.shape[2])
-    if (down, right) != (slice(0, rows.size), slice(0, cols.size)):
+    (down, i), (right, j) = overlap(g.rows, Q * a), overlap(g.cols, pixels.shape[2])
+    if (down, right) != (slice(0, g.rows.size), slice(0, g.cols.size)):
         image[...] = 0
     image[:, down, right] = pixels[:, i, j]
 
@@ -156,18 +185,17 @@ def input_to_points(grid: np.ndarray, t: Toom, V: np.ndarray) -> None:
     """V = B^T grid B: (N, Q, a, P, L) -> (n, n, N, tiles, a*L)."""
     rows, cols = t.rows, t.cols
     N, _, a, P, L = grid.shape
-    sn, sq, sa, sp, sl = grid.strides
+    sn, sq, sa, _, sl = grid.strides
     row_windows = view(  # the rows of each tile, which overlap: no copy
         grid, (N, rows.tiles, a, rows.n, P * L), (sn, sq * rows.m, sa, sq, sl)
     )
     d = pool.empty(row_windows.shape, grid.dtype)
     np.matmul(rows.matrix("B", grid.dtype).T, row_windows, out=d)
-    *outer, _, item = d.strides
-    row = d.strides[3]
+    *row, item = d.strides
     col_windows = view(
         d,
         (N, rows.tiles, a, rows.n, cols.tiles, cols.n, L),
-        (*outer[:3], row, item * L * cols.m, item * L, item),
+        (*row, item * L * cols.m, item * L, item),
     )
     np.matmul(cols.matrix("B", grid.dtype).T, col_windows, out=by_tiles(V, t, a))
 
@@ -283,13 +311,7 @@ def both_sides(t: Toom, dtype: np.dtype) -> np.ndarray:
 def correlate(x: np.ndarray, kernel: np.ndarray, t: Toom, y: np.ndarray, work: float) -> None:
     """y = the correlation of x with the kernel (KH, KW, C, OC)."""
     U = kernel_to_points(kernel, t)
-
-    def share(first: int, last: int) -> None:
-        for n in blocks(first, last, t, U.shape[1] + U.shape[2]):
-            M = product(points_of_input(x[n], t), U)
-            restore(points_to_output, M, t, y[n], t.rows.out, t.cols.out, written(t))
-
-    threads.run(share, len(x), work)
+    through(x, (input_to_points, t.into), U, y, (points_to_output, t.out), t, work)
 
 
 def correlate_adjoint(
@@ -297,24 +319,32 @@ def correlate_adjoint(
 ) -> None:
     """dx = the adjoint of correlate, applied to dy."""
     U = kernel_to_points(kernel, t).transpose(0, 2, 1)
+    through(dy, (output_to_points, t.out), U, dx, (points_to_input, t.into), t, work)
+
+
+def through(
+    source: np.ndarray, there: tuple[Map, Grid], U: np.ndarray,
+    target: np.ndarray, back: tuple[Map, Grid], t: Toom, work: float,
+) -> None:  # fmt: skip
+    """target = back(there(source) U)."""
 
     def share(first: int, last: int) -> None:
-        for n in blocks(first, last, t, U.shape[1] + U.shape[2]):
-            V = product(points_of_output(dy[n], t), U)
-            restore(points_to_input, V, t, dx[n], t.rows.into, t.cols.into, read(t))
+        for n in threads.blocks(first, last, images_in_block(t, U.shape[1] + U.shape[2])):
+            points = product(to_points(source[n], *there, t), U)
+            from_points(points, *back, t, target[n])
 
-    threads.run(share, len(dy), work)
+    threads.run(share, len(source), work)
 
 
 def correlate_dkernel(x: np.ndarray, dy: np.ndarray, t: Toom, work: float) -> np.ndarray:
     """The gradient of sum(dy * correlate(x, kernel)) by the kernel: (KH, KW, C, OC)."""
-    into, out = t.rows.into.step * t.cols.into.step, t.rows.out.step * t.cols.out.step
-    channels = into * x.shape[3] + out * dy.shape[3]
+    channels = t.into.phases * x.shape[3] + t.out.phases * dy.shape[3]
 
     def share(first: int, last: int) -> np.ndarray:
         total: Any = None
-        for n in blocks(first, last, t, channels):
-            V, M = points_of_input(x[n], t), points_of_output(dy[n], t)
+        for n in threads.blocks(first, last, images_in_block(t, channels)):
+            V = to_points(x[n], input_to_points, t.into, t)
+            M = to_points(dy[n], output_to_points, t.out, t)
             v, m = V.reshape(t.points, -1, V.shape[4]), M.reshape(t.points, -1, M.shape[4])
             more = pool.empty((t.points, v.shape[2], m.shape[2]), v.dtype)
             np.matmul(v.transpose(0, 2, 1), m, out=more)
@@ -327,24 +357,11 @@ def correlate_dkernel(x: np.ndarray, dy: np.ndarray, t: Toom, work: float) -> np
     return points_to_kernel(sums[0], t)
 
 
-def read(t: Toom) -> tuple[int, int]:
-    """Positions of the grid that goes in."""
-    return t.rows.read, t.cols.read
-
-
-def written(t: Toom) -> tuple[int, int]:
-    """Positions of the grid that comes out."""
-    return t.rows.written, t.cols.written
-
-
-def blocks(first: int, last: int, t: Toom, channels: int) -> list[slice]:
-    """The images of a share in blocks of enough tiles for the products; channels: of both grids."""
-    size = images_in_block(t, channels)
-    return [slice(k, min(k + size, last)) for k in range(first, last, size)]
-
-
 def images_in_block(t: Toom, channels: int) -> int:
-    """Images with enough tiles, as far as their points fit."""
+    """Images with enough tiles for the products, as far as their points fit.
+
+    channels: of both grids.
+    """
     fit = BLOCK // (t.points * t.tiles * channels)
     return max(1, min(-(-TILES // t.tiles), fit))
 
@@ -352,41 +369,25 @@ def images_in_block(t: Toom, channels: int) -> int:
 def parts(points: np.ndarray) -> list[slice]:
     """The images of a block (n, n, N, tiles, K), a few at a time."""
     N = points.shape[2]
-    each = max(1, WORK * N // points.size)
-    return [slice(k, min(k + each, N)) for k in range(0, N, each)]
+    return threads.blocks(0, N, max(1, WORK * N // points.size))
 
 
-def points_of_input(x: np.ndarray, t: Toom) -> np.ndarray:
-    """V of a block of images."""
-    K = x.shape[3] * t.rows.into.step * t.cols.into.step
-    V = pool.empty((t.rows.n, t.cols.n, len(x), t.tiles, K), x.dtype)
-    for n in parts(V):
-        grid = grid_of(x[n], t.rows.into, t.cols.into, *read(t))
-        input_to_points(grid, t, V[:, :, n])
-    return V
-
-
-def points_of_output(y: np.ndarray, t: Toom) -> np.ndarray:
-    """M of a block of images."""
-    K = y.shape[3] * t.rows.out.step * t.cols.out.step
-    M = pool.empty((t.rows.n, t.cols.n, len(y), t.tiles, K), y.dtype)
-    for n in parts(M):
-        grid = grid_of(y[n], t.rows.out, t.cols.out, *written(t))
-        output_to_points(grid, t, M[:, :, n])
-    return M
-
-
-def restore(
-    undo: Any, points: np.ndarray, t: Toom, images: np.ndarray, rows: Place, cols: Place,
-    positions: tuple[int, int],
-) -> None:  # fmt: skip
-    """images = undo(points), by way of a grid of a few images."""
-    Q, P = positions
+def to_points(images: np.ndarray, transform: Map, g: Grid, t: Toom) -> np.ndarray:
+    """The points (n, n, N, tiles, K) of a block of images, by way of its grid."""
+    K = images.shape[3] * g.phases
+    points = pool.empty((t.rows.n, t.cols.n, len(images), t.tiles, K), images.dtype)
     for n in parts(points):
-        shape = (n.stop - n.start, Q, rows.step, P, cols.step * images.shape[3])
-        grid = pool.empty(shape, images.dtype)
-        undo(points[:, :, n], t, grid)
-        put(grid, images[n], rows, cols)
+        transform(grid_of(images[n], g), t, points[:, :, n])
+    return points
+
+
+def from_points(points: np.ndarray, transform: Map, g: Grid, t: Toom, images: np.ndarray) -> None:
+    """The images of a block of points, by way of its grid."""
+    (Q, P), a, L = g.positions, g.rows.step, g.cols.step * images.shape[3]
+    for n in parts(points):
+        grid = pool.empty((n.stop - n.start, Q, a, P, L), images.dtype)
+        transform(points[:, :, n], t, grid)
+        put(grid, images[n], g)
 
 
 def product(V: np.ndarray, U: np.ndarray) -> np.ndarray:

@@ -6,13 +6,27 @@ memory and passes over memory.
 
 from __future__ import annotations
 
+from typing import Any
+
 from .activations import Elementwise
 from .base import Cache, Layer
 from .pooling import MaxPooling2D
 from .upsampled import UpsampledConv, folds
 
 
-class ActivatedStage(Layer):
+class Wrapped(Layer):
+    """Base of a stage that is a layer with parameters and something behind it."""
+
+    def __init__(self, layer: Layer, output_shape: Any) -> None:
+        super().__init__()
+        self.layer, self.name, self.dtype = layer, layer.name, layer.dtype
+        self.input_shape, self.output_shape = layer.input_shape, output_shape
+
+    def commit(self, cache):
+        self.layer.commit(cache)
+
+
+class ActivatedStage(Wrapped):
     """A layer whose output is its own, and an activation computed in place in that output.
 
     f(z) overwrites z.  That is allowed because backward needs y = f(z) alone for f', and the
@@ -20,10 +34,8 @@ class ActivatedStage(Layer):
     """
 
     def __init__(self, layer: Layer, activation: Elementwise) -> None:
-        super().__init__()
-        self.layer, self.activation = layer, activation
-        self.name, self.dtype = layer.name, layer.dtype
-        self.input_shape, self.output_shape = layer.input_shape, layer.output_shape
+        super().__init__(layer, layer.output_shape)
+        self.activation = activation
 
     def compute(self, x, training, rng, keep):
         z, cache = self.layer.compute(x, training, rng, keep)
@@ -50,20 +62,15 @@ class ActivatedStage(Layer):
         ddz = self.activation.derivative_tangent(dy, ddy, y, ty)
         return self.layer.pullback_tangent(ddz, inner, inner_moved, inner_kept, to_input, to_params)
 
-    def commit(self, cache):
-        self.layer.commit(cache)
 
-
-class PooledStage(Layer):
+class PooledStage(Wrapped):
     """A layer, and max pooling of its output: what stood between is handed back at once."""
 
     owns_output = True  # of the pooling, whose backward knows the winners
 
     def __init__(self, layer: Layer, pooling: MaxPooling2D) -> None:
-        super().__init__()
-        self.layer, self.pooling = layer, pooling
-        self.name, self.dtype = layer.name, layer.dtype
-        self.input_shape, self.output_shape = layer.input_shape, pooling.output_shape
+        super().__init__(layer, pooling.output_shape)
+        self.pooling = pooling
 
     def compute(self, x, training, rng, keep):
         z, cache = self.layer.compute(x, training, rng, keep)
@@ -88,9 +95,6 @@ class PooledStage(Layer):
         inner, winners = saved
         ddz, _ = self.pooling.pullback(ddy, winners, True, False)
         return self.layer.pullback_tangent(ddz, inner, moved, kept, to_input, to_params)
-
-    def commit(self, cache):
-        self.layer.commit(cache)
 
 
 def group(children: list[tuple[str, Layer]]) -> list[tuple[str, Layer]]:

@@ -20,6 +20,7 @@ from typing import Any
 from .. import registry
 from ..kernels.cpu import threads
 from ..layers.conv import Convolution
+from ..layers.stage import Wrapped
 from ..layers.upsampled import UpsampledConv
 
 BATCHES = {"mlp_digits": 128, "digits": 128, "dcgan64": 64, "upsample64": 32, "flowers": 32}
@@ -121,7 +122,7 @@ def plans(names: list[str], batch: int | None) -> int:
 def convolutions(model: Any) -> Iterator[tuple[str, int, int, Any]]:
     """(name, channels of the big side, of the small side, geometry) of a model's convolutions."""
     for name, stage in model._stages:
-        while hasattr(stage, "layer"):
+        while isinstance(stage, Wrapped):
             stage = stage.layer
         if isinstance(stage, UpsampledConv):
             channels, filters = stage.params["kernel"].shape[2:]
@@ -205,17 +206,20 @@ HEAD_AGAINST = f"{'torch ms':>10}{'peak MB':>9}{'ratio':>7}  {'spread':<12}"
 
 def row(r: dict[str, Any], against: str | None) -> str:
     """A line of the table."""
-    peak = "-" if r["peak_mb"] is None else f"{r['peak_mb']:.0f}"
     line = (
         f"{r['name']:<12}{r['batch']:>6}{r['seconds'] * 1e3:>9.1f}{r['images_per_second']:>10.0f}"
-        f"{r['gflops']:>9.0f}{peak:>9}"
+        f"{r['gflops']:>9.0f}{megabytes(r):>9}"
     )
     if against:
         t = r[against]
-        peak = "-" if t["peak_mb"] is None else f"{t['peak_mb']:.0f}"
         spread = f"{t['ratios'][0]:.2f}-{t['ratios'][-1]:.2f}"
-        line += f"{t['seconds'] * 1e3:>10.1f}{peak:>9}{t['ratio']:>7.2f}  {spread:<12}"
+        line += f"{t['seconds'] * 1e3:>10.1f}{megabytes(t):>9}{t['ratio']:>7.2f}  {spread:<12}"
     return line.rstrip()
+
+
+def megabytes(side: dict[str, Any]) -> str:
+    """Its peak memory."""
+    return "-" if side["peak_mb"] is None else f"{side['peak_mb']:.0f}"
 
 
 def print_ends(results: list[dict[str, Any]], against: str, geometric: float | None) -> None:

@@ -11,6 +11,7 @@ copied for the sake of padding.
 
 from __future__ import annotations
 
+import statistics
 import time
 from typing import Any
 
@@ -305,4 +306,4 @@ def median_seconds(gan: TorchGAN, batch: Any) -> float:
         start = time.perf_counter()
         gan.train_step(*arguments)
         times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
+    return statistics.median(times)

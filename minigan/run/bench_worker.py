@@ -49,19 +49,18 @@ def real_batch(gan: mg.GAN, n: int, rng: np.random.Generator) -> np.ndarray:
 
 def latent_pair(gan: mg.GAN, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """(z_d, z_g) for a batch of n real images."""
-    fakes = max(1, round(n * gan.fakes_per_real))
-    z_d = rng.standard_normal((fakes, gan.latent_dim), dtype=np.float32)
+    z_d = rng.standard_normal((gan.fakes_for(n), gan.latent_dim), dtype=np.float32)
     return z_d, rng.standard_normal((n, gan.latent_dim), dtype=np.float32)
 
 
-def serve(step: Callable[[], tuple[float, float]], prepare: Callable[[], None]) -> None:
-    """Answer the lines of the standard input; prepare() makes the next step's images, untimed."""
+def serve(step: Callable[[Any], tuple[float, float]], images: Callable[[], Any]) -> None:
+    """Answer the lines of the standard input; images() makes the next step's, untimed."""
     for line in sys.stdin:
         seconds = []
         for _ in range(int(line)):
-            prepare()
+            real = images()
             start = time.perf_counter()
-            losses = step()
+            losses = step(real)
             seconds.append(time.perf_counter() - start)
             if not all(map(math.isfinite, losses)):
                 raise RuntimeError(f"the losses are not finite: {losses}")
@@ -86,24 +85,23 @@ def peak_megabytes() -> float | None:
 def minigan_side(name: str, n: int) -> None:
     """Our steps."""
     gan, rng = make_gan(name), np.random.default_rng(0)
-    holder = [real_batch(gan, n, rng)]
 
-    def prepare() -> None:
-        holder[0] = real_batch(gan, n, rng)
+    def images() -> np.ndarray:
+        return real_batch(gan, n, rng)
 
-    def step() -> tuple[float, float]:
-        logs = gan.train_step(holder[0])
+    def step(real: np.ndarray) -> tuple[float, float]:
+        logs = gan.train_step(real)
         return float(logs["d_loss"]), float(logs["g_loss"])
 
-    step()
+    step(images())
     with Profile(gan) as profile:
-        step()
+        step(images())
     answer(
         configuration=f"{threads.count()} threads, {blas_kernels()}",
         gflop=sum(row.flops for row in profile.rows.values()) / 1e9,
         large_gflops=large_product_rate(),
     )
-    serve(step, prepare)
+    serve(step, images)
 
 
 def blas_kernels() -> str:
@@ -133,26 +131,20 @@ def torch_side(name: str, n: int, options: dict[str, Any] | None = None) -> None
 
     torch.set_num_threads(threads.count())
     gan, rng = make_gan(name), np.random.default_rng(0)
-    fakes = max(1, round(n * gan.fakes_per_real))
+
+    def images() -> Any:
+        return mirrored(real_batch(gan, n, rng))
 
     def latents() -> tuple[Any, Any]:
-        return torch.randn(fakes, gan.latent_dim), torch.randn(n, gan.latent_dim)
-
-    def batch() -> Any:
-        return mirrored(real_batch(gan, n, rng)), *latents()
+        return torch.randn(gan.fakes_for(n), gan.latent_dim), torch.randn(n, gan.latent_dim)
 
     if options is None:
-        answer(**fastest(gan, batch))
+        answer(**fastest(gan, lambda: (images(), *latents())))
         return
     chosen = TorchGAN(gan, **options)
-    holder: list[Any] = [mirrored(real_batch(gan, n, rng))]
-
-    def prepare() -> None:
-        holder[0] = mirrored(real_batch(gan, n, rng))
-
-    chosen.train_step(holder[0], *latents())
+    chosen.train_step(images(), *latents())
     answer(configuration=f"{torch.get_num_threads()} threads, {chosen.configuration}")
-    serve(lambda: chosen.train_step(holder[0], *latents()), prepare)
+    serve(lambda real: chosen.train_step(real, *latents()), images)
 
 
 def check(name: str, n: int) -> None:

@@ -12,8 +12,9 @@ from ..gan import GAN
 from ..layers.base import Layer
 from ..layers.conv import Convolution
 from ..layers.linear import Linear
-from ..layers.stage import ActivatedStage, PooledStage
+from ..layers.stage import Wrapped
 from ..layers.upsampled import UpsampledConv
+from ..penalties import images_of
 
 FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
 
@@ -87,16 +88,12 @@ def flops(owner: Any, method: str, args: tuple[Any, ...]) -> float:
     if not isinstance(owner, Layer):
         return 0.0
     products = 1 if method == "compute" else int(args[2]) + int(args[3])  # dx, dkernel
-    return 2.0 * len_of(args[0]) * multiply_adds(owner) * products
-
-
-def len_of(x: Any) -> int:
-    return len(x[0] if isinstance(x, tuple) else x)
+    return 2.0 * len(images_of(args[0])) * multiply_adds(owner) * products
 
 
 def multiply_adds(layer: Any) -> int:
     """Of one sample's product."""
-    if isinstance(layer, (ActivatedStage, PooledStage)):
+    if isinstance(layer, Wrapped):
         return multiply_adds(layer.layer)
     if isinstance(layer, UpsampledConv):
         return multiply_adds(layer.conv)

@@ -27,7 +27,7 @@ SPEED = [
     (TOOM, "first, last = max(0, -place.before)", "first, last = max(0, 1 - place.before)"),
     # the maps
     (TOOM, "(sn, sq * rows.m, sa, sq, sl)", "(sn, sq * rows.n, sa, sq, sl)"),
-    (TOOM, "row, item * L * cols.m, item * L, item)", "row, item * L, item * L, item)"),
+    (TOOM, "(*row, item * L * cols.m, item * L, item)", "(*row, item * L, item * L, item)"),
     (TOOM, "line[..., side.written :, :] = 0", "pass"),
     (TOOM, "part += tiles[..., j, :]", "part[...] = tiles[..., j, :]"),
     (TOOM, "if j < side.m:", "if j <= side.m:"),
