@@ -32,21 +32,30 @@ def max_pool2d(x: np.ndarray, geo: Geometry) -> tuple[np.ndarray, np.ndarray]:
     best = pool.empty(shape, x.real.dtype)
     winner = pool.empty(shape, np.uint8 if rows.kernel * cols.kernel < 256 else np.intp)
 
-    def share(first: int, last: int) -> None:
+    def share(first: int, last: int) -> bool:
+        numbers = True
         for n in range(first, last):
             taps = window_view(x[n : n + 1].real, windows(rows), windows(cols))[0]
-            most, who = best[n], winner[n]
-            most[...] = taps[:, :, 0, 0]
-            who[...] = 0
-            for t in range(1, rows.kernel * cols.kernel):
-                value = taps[:, :, t // cols.kernel, t % cols.kernel]  # (OH, OW, C)
-                # the larger, or the first that is not a number
-                better = (value > most) | ((value != value) & (most == most))
-                np.maximum(most, value, out=most)
-                np.maximum(who, np.multiply(better, t, dtype=who.dtype), out=who)  # t rises
+            numbers &= _winners(taps, best[n], winner[n])
+        return numbers
 
-    threads.run(share, len(x), x.size * ELEMENT)
+    if not all(threads.run(share, len(x), x.size * ELEMENT)):
+        return reference.max_pool2d(x, geo)  # there the first that is not a number wins
     return (max_pool2d_tangent(x, winner, geo) if x.dtype.kind == "c" else best), winner
+
+
+def _winners(taps: np.ndarray, most: np.ndarray, who: np.ndarray) -> bool:
+    """Maxima and winners of one image's windows (OH, OW, KH, KW, C); whether all are numbers."""
+    most[...] = taps[:, :, 0, 0]
+    who[...] = 0
+    better, late = np.empty(most.shape, bool), np.empty_like(who)
+    for t in range(1, taps.shape[2] * taps.shape[3]):
+        value = taps[:, :, t // taps.shape[3], t % taps.shape[3]]  # (OH, OW, C)
+        np.greater(value, most, out=better)
+        np.maximum(most, value, out=most)
+        np.multiply(better.view(np.uint8), who.dtype.type(t), out=late)
+        np.maximum(who, late, out=who)  # t rises
+    return not np.isnan(most.max(initial=-np.inf))
 
 
 def max_pool2d_adjoint(dy: np.ndarray, winner: np.ndarray, geo: Geometry) -> np.ndarray:
@@ -54,7 +63,9 @@ def max_pool2d_adjoint(dy: np.ndarray, winner: np.ndarray, geo: Geometry) -> np.
     if not _tiles(geo):
         return reference.max_pool2d_adjoint(dy, winner, geo)
     rows, cols = geo
-    dx = pool.zeros((len(dy), rows.size, cols.size, dy.shape[-1]), dy.dtype)
+    covered = all(a.out * a.kernel == a.size for a in geo)
+    new = pool.empty if covered else pool.zeros
+    dx = new((len(dy), rows.size, cols.size, dy.shape[-1]), dy.dtype)
 
     def share(first: int, last: int) -> None:
         for n in range(first, last):

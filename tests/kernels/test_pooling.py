@@ -60,6 +60,18 @@ def test_max_pool_is_its_definition(geo, n, c, dtype, layout, ties, seed):
     assert_adjoint((ty, dy), (tx, found))
 
 
+@pytest.mark.parametrize("share", [0.1, 0.9])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_first_value_that_is_not_a_number_wins(share, dtype):
+    geo = Geometry(axis(6, 3, 3, "valid"), axis(8, 2, 2, "valid"))
+    x = draw((3, 6, 8, 4), dtype)
+    x[np.random.default_rng(0).random(x.shape) < share] = np.nan
+    (y, winner), (y_expected, winner_expected) = (k.max_pool2d(x, geo) for k in (cpu, reference))
+    assert np.isnan(y).any()
+    assert np.array_equal(y, y_expected, equal_nan=True)
+    assert np.array_equal(winner, winner_expected)
+
+
 @pytest.mark.parametrize(
     "row", [(5, 2, 2, 2, 1), (4, 2, 3, 3, 2), (6, 3, 2, 3, 1), (5, 2, 1, 3, 0)]
 )

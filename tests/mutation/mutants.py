@@ -93,7 +93,7 @@ MUTANTS = [
     (NORMALISATION, 'np.einsum("ij,ij->j", a, b)', 'np.einsum("ij,ij->j", a, a)'),
     (NORMALISATION, "for k in range(first, last, ROWS)",
      "for k in range(first, last - ROWS + 1, ROWS)"),
-    (POOLING, "better = (value > most)", "better = (value >= most)"),
+    (POOLING, "np.greater(value, most, out=better)", "np.greater_equal(value, most, out=better)"),
     (POOLING, "part += dy[first:last, i::fh, j::fw]", "part += dy[first:last, i::fh, ::fw]"),
     (POOLING, "np.multiply(dy[n], winner[n] == t,", "np.multiply(dy[n], winner[n] <= t,"),
     # the layers
