@@ -24,6 +24,7 @@ import numpy as np
 from ..geometry import Geometry, Windows, phases, reach
 from ..geometry import windows as windows_of
 from . import plan, pool, threads, toom
+from .grids import Toom
 from .windows import columns, halo
 
 Grid = tuple[slice, slice]
@@ -109,7 +110,7 @@ def conv2d_dkernel(x: np.ndarray, dy: np.ndarray, geo: Geometry) -> np.ndarray:
 
 
 def by_toom(
-    source: np.ndarray, kernel: np.ndarray, t: toom.Toom, with_the_grain: bool, shape: plan.Shape
+    source: np.ndarray, kernel: np.ndarray, t: Toom, with_the_grain: bool, shape: plan.Shape
 ) -> np.ndarray:
     """conv2d or conv2d_adjoint as the correlation t, or against its direction as its adjoint."""
     to_big = t.outward == with_the_grain
@@ -139,12 +140,14 @@ def _apply(
     height = max(p.rows.number for p, _ in pieces)
     width = max(p.cols.number for p, _ in pieces)
     depth = max(len(matrix) for _, matrix in pieces)
+    kernel = max(matrix.size for _, matrix in pieces)
 
     def share(first: int, last: int) -> None:
-        for n in threads.blocks(first, last, plan.images_per_block(height * width, depth)):
+        size = plan.images_per_block(height * width, depth, kernel)
+        for n in threads.blocks(first, last, size):
             block, moved = _with_halo(source[n], [p for p, _ in pieces])
             for piece, (_, matrix) in zip(moved, pieces, strict=True):
-                for r in threads.blocks(0, piece.rows.number, _rows(piece, depth)):
+                for r in threads.blocks(0, piece.rows.number, _rows(piece, depth, kernel)):
                     windows = columns(block, piece.rows.part(r.start, r.stop), piece.cols)
                     _product(windows, matrix, target[(n, *piece.grid)][:, r])
 
@@ -185,10 +188,11 @@ def _pair(
             pool.zeros((p.rows.taps * p.cols.taps * source.shape[-1], width), target.dtype)
             for p in pieces
         ]
-        for n in threads.blocks(first, last, plan.images_per_block(pixels, depth)):
+        size = plan.images_per_block(pixels, depth, depth * width)
+        for n in threads.blocks(first, last, size):
             block, moved = _with_halo(source[n], pieces)
             for piece, total in zip(moved, sums, strict=True):
-                for r in threads.blocks(0, piece.rows.number, _rows(piece, depth)):
+                for r in threads.blocks(0, piece.rows.number, _rows(piece, depth, depth * width)):
                     a = columns(block, piece.rows.part(r.start, r.stop), piece.cols)
                     total += a.T @ target[(n, *piece.grid)][:, r].reshape(len(a), width)
         return sums
@@ -233,5 +237,5 @@ def scatter(y: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarray:
     return x
 
 
-def _rows(piece: Piece, depth: int) -> int:
-    return plan.rows_per_block(piece.rows.number, piece.cols.number, depth)
+def _rows(piece: Piece, depth: int, kernel: int) -> int:
+    return plan.rows_per_block(piece.rows.number, piece.cols.number, depth, kernel)

@@ -19,20 +19,19 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..geometry import Geometry
+from .grids import Toom, taps_of, tiled
 from .product import FLOP
-from .toom import Toom, images_in_block, taps_of, tiled
+from .toom import images_in_block
 
 COPY = 0.26  # an element of a gathered window
 ADD = 0.9  # an element added into the image by a scatter
 THIN_FLOP = 0.03  # a multiply-add in a product with a thin side (under THIN)
 THIN = 16
 
-POINT_FLOP = 0.0115  # a multiply-add in the products of the points, whose factors come from afar
-POINT = {"V": 0.45, "M": 0.46, "V back": 1.2, "M back": 0.56}  # a point through its transform
-KERNEL_POINT = 0.55  # an element of the kernel's points, each time it is written or added to
+POINT = {"V": 0.95, "M": 0.9, "V back": 1.45, "M back": 0.6}  # a point through its transform
+KERNEL_POINT = 0.55  # an element of the kernel's points, each time it is made or used
 FEW_CHANNELS = 24  # of a side, below which its transforms are too many small products
 LARGEST_TILE = 8  # points along an axis: beyond, float32 loses too many digits
-GAIN = 0.9  # of another form's cost, that toom must stay below to be taken
 
 chosen: ContextVar[Path | None] = ContextVar("chosen", default=None)  # see always
 exact: ContextVar[bool] = ContextVar(  # see exactly
@@ -116,7 +115,7 @@ def _cheapest(plain: list[Path], shape: Shape, what: str) -> Path:
         return path
     best = min(plain, key=lambda path: path.cost)
     found = None if exact.get() else best_toom(shape, what)
-    return found if found and found.cost < GAIN * best.cost else best
+    return found if found and found.cost < best.cost else best
 
 
 @lru_cache(maxsize=4096)
@@ -153,11 +152,11 @@ def toom_cost(t: Toom, shape: Shape, what: str) -> float:
     big, small = phases * shape.channels, shape.out_channels
     into, out = (small, big) if t.outward else (big, small)
     points, matrix, images = t.points * t.tiles, t.points * big * small, max(1, shape.images)
-    product = points * big * small * POINT_FLOP
+    product = points * big * small * FLOP
     if what == "dkernel":
         transforms = points * (into * POINT["V"] + out * POINT["M back"])
-        sums = images / images_in_block(t, big + small) + 2
-        return product + transforms + matrix * KERNEL_POINT * sums / images
+        blocks = images / images_in_block(t, big, small, images)
+        return product + transforms + (blocks + 0.5) * matrix * KERNEL_POINT / images
     with_the_grain = (what == "adjoint") == t.outward
     kinds = ("V", "M") if with_the_grain else ("V back", "M back")
     transforms = points * (into * POINT[kinds[0]] + out * POINT[kinds[1]])
@@ -190,14 +189,18 @@ def seconds(shape: Shape) -> float:
     return pixels * _product(shape, min(shape.channels, shape.out_channels)) * 1e-9
 
 
-def images_per_block(pixels: int, width: int) -> int:
-    """How many images to gather at once, when one has `pixels` windows of `width` elements."""
-    return max(1, BLOCK // max(1, pixels * width), -(-FEW_ROWS // max(1, pixels)))
+def images_per_block(pixels: int, width: int, kernel: int = 0) -> int:
+    """How many images to gather at once, when one has `pixels` windows of `width` elements.
+
+    kernel: the elements that each block reads besides; a block of fewer is not worth that.
+    """
+    room = max(BLOCK, kernel)
+    return max(1, room // max(1, pixels * width), -(-FEW_ROWS // max(1, pixels)))
 
 
-def rows_per_block(rows: int, cols: int, width: int) -> int:
+def rows_per_block(rows: int, cols: int, width: int, kernel: int = 0) -> int:
     """How many rows of one image to gather at once, when a single image fills several blocks."""
-    return max(1, min(rows, 4 * BLOCK // max(1, cols * width)))
+    return max(1, min(rows, max(4 * BLOCK, kernel) // max(1, cols * width)))
 
 
 def _product(shape: Shape, width: int) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from .. import losses, objectives, penalties
 from ..gradcheck import check_gradients
 from ..kernels import cpu, reference
-from ..kernels.cpu import plan, toom
+from ..kernels.cpu import grids, plan
 from ..kernels.geometry import Axis, Geometry, axis
 from ..numeric import STEP, Report, Row, verdict
 from ..random import Key
@@ -126,8 +126,8 @@ def toom_rows(rng: np.random.Generator) -> Iterator[Row]:
         y = rng.standard_normal((5, geo.rows.out, geo.cols.out, 8))[..., ::2]
         for outward in (False, True):
             for m in (2, 3):
-                sizes = [1 if toom.taps_of(a) == 1 else m for a in geo]
-                t = toom.tiled(geo, (sizes[0], sizes[1]), outward)
+                sizes = [1 if grids.taps_of(a) == 1 else m for a in geo]
+                t = grids.tiled(geo, (sizes[0], sizes[1]), outward)
                 what = f"convolution {label}, tiles of {m}, {'outwards' if outward else 'inwards'}"
                 with plan.always(plan.Path("toom", 0.0, t)):
                     for name, args in (
@@ -154,8 +154,8 @@ def block_rows(rng: np.random.Generator) -> Iterator[Row]:
             fast, exact = getattr(cpu, name)(*args), getattr(reference, name)(*args)
             yield agree(f"convolution in blocks of {label}", name, fast, exact)
     geo = Geometry(axis(16, 4, 2, "same"), axis(16, 4, 2, "same"))
-    x, y = rng.standard_normal((100, 16, 16, 3)), rng.standard_normal((100, 8, 8, 40))
-    with plan.always(plan.Path("toom", 0.0, toom.tiled(geo, (2, 2), False))):
+    x, y = rng.standard_normal((400, 16, 16, 3)), rng.standard_normal((400, 8, 8, 40))
+    with plan.always(plan.Path("toom", 0.0, grids.tiled(geo, (2, 2), False))):
         found = cpu.conv2d_dkernel(x, y, geo)
     exact = reference.conv2d_dkernel(x, y, geo)
     yield agree("tiles in blocks of images", "conv2d_dkernel", found, exact)

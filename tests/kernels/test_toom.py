@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minigan.kernels import cpu, reference
 from minigan.kernels.cooktoom import transforms
-from minigan.kernels.cpu import plan, toom
+from minigan.kernels.cpu import grids, plan, toom
 from minigan.kernels.geometry import Axis, Geometry, axis
 from tests.helpers import DTYPES, LAYOUTS, forced, laid_out
 
@@ -32,8 +32,8 @@ def sides(draw_):
 def cases(draw_):
     """(geometry, tiles): any size of tile that the planner may choose, in either direction."""
     geo = Geometry(draw_(sides()), draw_(sides()))
-    m = tuple(draw_(st.sampled_from(list(plan._tile_sizes(toom.taps_of(a))))) for a in geo)
-    return geo, toom.tiled(geo, m, draw_(st.booleans()))
+    m = tuple(draw_(st.sampled_from(list(plan._tile_sizes(grids.taps_of(a))))) for a in geo)
+    return geo, grids.tiled(geo, m, draw_(st.booleans()))
 
 
 def all_by(t):
@@ -68,14 +68,18 @@ def test_each_pass_is_its_definition(case, n, c, oc, dtype, layouts, seed):
 
 
 @settings(max_examples=25)
-@given(cases(), st.integers(1, 7), st.integers(1, 3), st.sampled_from([1, 40, 4000]))
-def test_blocks_and_threads_change_nothing_but_roundings(case, n, count, block):
+@given(
+    cases(), st.integers(1, 7), st.integers(1, 3), st.sampled_from([1, 40, 4000]),
+    st.sampled_from([0, 300, 1 << 20]),
+)  # fmt: skip
+def test_blocks_and_threads_change_nothing_but_roundings(case, n, count, block, near):
     geo, t = case
     x, kernel, y = operands(geo, n, 3, 4)
     with all_by(t):
         expected = passes(cpu, x, kernel, y, geo)
     with pytest.MonkeyPatch.context() as patch, forced(threads_=count), all_by(t):
         patch.setattr(toom, "BLOCK", block)
+        patch.setattr(toom, "NEAR", near)
         patch.setattr(toom, "WORK", block)
         first, again = (passes(cpu, x, kernel, y, geo) for _ in range(2))
     for name, a in first.items():
@@ -102,7 +106,7 @@ def test_float32_keeps_the_digits_that_the_matrices_leave(m, r):
     x, kernel, y = operands(geo, 3, 32, 16)
     bound = magnified(m, r) ** 2 * np.finfo(np.float32).eps
     for outward in (False, True):
-        with all_by(toom.tiled(geo, (m, m), outward)):
+        with all_by(grids.tiled(geo, (m, m), outward)):
             found = passes(cpu, *(a.astype(np.float32) for a in (x, kernel, y)), geo)
         for name, exact in passes(reference, x, kernel, y, geo).items():
             assert found[name].dtype == np.float32
@@ -110,13 +114,14 @@ def test_float32_keeps_the_digits_that_the_matrices_leave(m, r):
             assert error <= min(max(bound, 1e-6), 1e-5), (name, outward, error)
 
 
-def test_the_points_of_a_block_are_bounded():
+@pytest.mark.parametrize("channels", [(64, 32), (512, 256)])
+def test_the_points_of_a_block_are_bounded(channels):
     geo = Geometry(*[axis(80, 5, 2, "same")] * 2)
-    t = toom.tiled(geo, (4, 4), False)
-    images = toom.images_in_block(t, 640)
-    assert images == 1 or images * t.tiles * t.points * 640 <= toom.BLOCK
-    small = toom.tiled(Geometry(*[axis(4, 3, 1, "same")] * 2), (2, 2), False)
-    assert toom.images_in_block(small, 16) * small.tiles >= toom.TILES
+    t = grids.tiled(geo, (4, 4), False)
+    images = toom.images_in_block(t, *channels, 1000)
+    bound = toom.NEAR if toom.is_near(t, *channels) else toom.BLOCK
+    assert images == 1 or images * t.tiles * t.points * sum(channels) <= bound
+    assert toom.images_in_block(t, *channels, images + 1) == -(-(images + 1) // 2)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

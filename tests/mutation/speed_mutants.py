@@ -7,6 +7,8 @@ from .files import LAYERS, POOLING
 
 COOKTOOM = "kernels/cooktoom.py"
 TOOM = "kernels/cpu/toom.py"
+GRIDS = "kernels/cpu/grids.py"
+TRANSFORMS = "kernels/cpu/transforms.py"
 CONV = "kernels/cpu/conv.py"
 UPSAMPLED = LAYERS + "upsampled.py"
 STAGE = LAYERS + "stage.py"
@@ -18,34 +20,40 @@ SPEED = [
     (COOKTOOM, "G = [[v * size for v in row]", "G = [[v for v in row]"),
     (COOKTOOM, "return Transforms(A * balance, g / balance,", "return Transforms(A * balance, g,"),
     # the grids
-    (TOOM, "tiles = taps_of(a), -(-(last - first + 1) // m)",
+    (GRIDS, "tiles = taps_of(a), -(-(last - first + 1) // m)",
      "tiles = taps_of(a), (last - first + 1) // m"),
-    (TOOM, "into = Place(a.out, 1, r - 1 - first)", "into = Place(a.out, 1, r - 1)"),
-    (TOOM, "a.before - a.stride * first)", "a.before)"),
-    (TOOM, "Place(a.size, a.stride, a.before), Place(a.out, 1, 0)",
+    (GRIDS, "into = Place(a.out, 1, r - 1 - first)", "into = Place(a.out, 1, r - 1)"),
+    (GRIDS, "a.before - a.stride * first)", "a.before)"),
+    (GRIDS, "Place(a.size, a.stride, a.before), Place(a.out, 1, 0)",
      "Place(a.size, a.stride, a.before + 1), Place(a.out, 1, 0)"),
-    (TOOM, "first, last = max(0, -place.before)", "first, last = max(0, 1 - place.before)"),
+    (GRIDS, "first, last = max(0, -place.before)", "first, last = max(0, 1 - place.before)"),
     # the maps
-    (TOOM, "(sn, sq * rows.m, sa, sq, sl)", "(sn, sq * rows.n, sa, sq, sl)"),
-    (TOOM, "(*row, item * L * cols.m, item * L, item)", "(*row, item * L, item * L, item)"),
-    (TOOM, "line[..., side.written :, :] = 0", "pass"),
-    (TOOM, "part += tiles[..., j, :]", "part[...] = tiles[..., j, :]"),
-    (TOOM, "if j < side.m:", "if j <= side.m:"),
-    (TOOM, 'np.matmul(cols.matrix("A", grid.dtype).T, turned, out=d)',
+    (TRANSFORMS, "(sn, sq * rows.m, sa, sq, sl)", "(sn, sq * rows.n, sa, sq, sl)"),
+    (TRANSFORMS, "(*row, item * L * cols.m, item * L, item)", "(*row, item * L, item * L, item)"),
+    (TRANSFORMS, "line[..., side.written :, :] = 0", "pass"),
+    (TRANSFORMS, "part += tiles[..., j, :]", "part[...] = tiles[..., j, :]"),
+    (TRANSFORMS, "if j < side.m:", "if j <= side.m:"),
+    (TRANSFORMS, 'np.matmul(cols.matrix("A", grid.dtype).T, turned, out=d)',
      'np.matmul(cols.matrix("A", grid.dtype).T, turned[::-1], out=d)'),
-    (TOOM, 'np.matmul(cols.matrix("A", grid.dtype), split, out=turned)',
+    (TRANSFORMS, 'np.matmul(cols.matrix("A", grid.dtype), split, out=turned)',
      'np.matmul(cols.matrix("A", grid.dtype)[::-1], split, out=turned)'),
     # the kernel and its gradient
-    (TOOM, "taps = taps[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4)",
-     "taps = taps.transpose(0, 2, 5, 1, 3, 4)"),
-    (TOOM, "taps.reshape(r, q, OC, s, p, -1)[::-1, ::-1]",
-     "taps.reshape(r, q, OC, s, p, -1)[::-1]"),
-    (TOOM, "taps = taps.transpose(0, 2, 1, 3, 4, 5)  # (r, q, s, p, C, OC)",
-     "taps = taps.transpose(2, 0, 1, 3, 4, 5)"),
+    (TRANSFORMS, "return taps[::-1, :, ::-1] if t.outward else taps", "return taps"),
+    (TRANSFORMS, "return taps[::-1, :, ::-1] if t.outward else taps",
+     "return taps[::-1, :, ::-1]"),
+    (TRANSFORMS, "taps[:, a, :, b, c].reshape(r * q, -1)",
+     "taps[:, b, :, a, c].reshape(r * q, -1)"),
+    (TRANSFORMS, "taps[:, a, :, b, c] = (GT @", "taps[:, b, :, a, c] = (GT @"),
+    (TRANSFORMS, "padded[: rows.kernel, : cols.kernel] = kernel",
+     "padded[-rows.kernel :, : cols.kernel] = kernel"),
+    # the passes
     (TOOM, "total = more if total is None else np.add(total, more, out=total)", "total = more"),
-    (TOOM, "for more in sums[1:]:", "for more in sums[2:]:"),
-    (TOOM, "U = kernel_to_points(kernel, t).transpose(0, 2, 1)",
-     "U = kernel_to_points(kernel[::-1], t).transpose(0, 2, 1)"),
+    (TOOM, "for more in others:", "for more in others[1:]:"),
+    (TOOM, "U.transpose(0, 2, 1) if t.outward else U, target",
+     "kernel_to_points(kernel[::-1], t).transpose(0, 2, 1) if t.outward else U, target"),
+    (TOOM, "U if t.outward else U.transpose(0, 2, 1), target",
+     "U if t.outward else kernel_to_points(kernel[::-1], t).transpose(0, 2, 1), target"),
+    (TOOM, "big, small = small, big", "big, small = big, small"),
     (CONV, "to_big = t.outward == with_the_grain", "to_big = t.outward"),
     (CONV, "sides = (dy, x) if path.toom.outward else (x, dy)", "sides = (x, dy)"),
     # stages
