@@ -49,6 +49,7 @@ def separate_step(gan: GAN, real: Any, z_d: Any, z_g: Any) -> dict[str, Array]:
     grads, on_fake = gan.d_gradient(dlogits, cache, fake=EVERYWHERE)
     between = gan.penalty_between(real, fakes, grads)
     gan.update_d(grads, cache)
+    del cache  # G's update has use for the memory
 
     g_loss = generator_update(gan, D, G, z_g, real)
     penalty = on_real + on_fake + between
@@ -68,6 +69,7 @@ def joint_step(gan: GAN, real: Any, z_d: Any, z_g: Any) -> dict[str, Array]:
     grads, penalty = gan.d_gradient(dlogits, cache, real=slice(n), fake=slice(n, None))
     penalty = penalty + gan.penalty_between(real, fakes, grads)
     gan.update_d(grads, cache)
+    del cache  # G's update has use for the memory
 
     g_loss = generator_update(gan, D, G, z_g, real)
     return gan.report(d_loss, g_loss, d_real, d_fake, penalty)
@@ -82,6 +84,7 @@ def generator_update(gan: GAN, D: Sequential, G: Sequential, z: Any, real: Any) 
         compared, _ = D.forward(real, rng=gan.key("dropout, g step, real"), keep=False)
     g_loss, dlogits = gan.objective.g_loss(logits, compared)
     dimages = images_of(D.backward(dlogits, d_cache, wrt="input")[0])
+    del d_cache  # what G's backward needs is in its own
     gan.update_g(G.backward(dimages, g_cache, wrt="params")[1], g_cache)
     return g_loss
 

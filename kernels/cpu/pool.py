@@ -20,7 +20,8 @@ import numpy as np
 
 SMALL = 1 << 16  # bytes; below this the allocator is quick enough
 LIMIT = 1 << 30  # bytes kept on the shelf at most
-ROOMY = 1.5  # times as large as asked for: what a block may be
+ROOMY = 8  # times as large as asked for: what a block may be
+SPARE = 1.25  # times the most that was ever leased: what there may be in all, shelf included
 
 
 class Entry(NamedTuple):
@@ -32,7 +33,9 @@ class Entry(NamedTuple):
 
 
 _shelf: list[Entry] = []
-_shelved = 0  # bytes
+_shelved = 0  # bytes on it
+_leased = 0  # bytes that are out
+_most = 0  # bytes that ever were out at once
 _stamps = itertools.count()
 _returned: deque[np.ndarray] = deque()  # by leases that ended; not on the shelf yet
 _lock = threading.Lock()
@@ -67,11 +70,11 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 def clear() -> None:
     """Give the memory on the shelf back to the system."""
-    global _shelved
+    global _shelved, _most
     with _lock:
-        _returned.clear()
+        _tidy()
         _shelf.clear()
-        _shelved = 0
+        _shelved, _most = 0, _leased
 
 
 def shelved() -> int:
@@ -99,10 +102,19 @@ def _take(size: int) -> np.ndarray:
         _tidy()
         i = bisect_left(_shelf, (size,))
         if i < len(_shelf) and _shelf[i].size <= ROOMY * size:
-            entry = _shelf.pop(i)
-            _shelved -= entry.size
-            return entry.block
+            block = _shelf.pop(i).block
+            _shelved -= block.nbytes
+            _lend(block.nbytes)
+            return block
+        _lend(size)
+        _drop_oldest(int(SPARE * _most) - _leased)
     return np.empty(size, np.uint8)
+
+
+def _lend(size: int) -> None:
+    global _leased, _most
+    _leased += size
+    _most = max(_most, _leased)
 
 
 def _return(block: np.ndarray) -> None:
@@ -117,12 +129,19 @@ def _return(block: np.ndarray) -> None:
 
 def _tidy() -> None:
     """Put on the shelf what was returned, and the oldest off it while there is too much."""
-    global _shelved
+    global _shelved, _leased
     while _returned:
         block = _returned.popleft()
         insort(_shelf, Entry(block.nbytes, next(_stamps), block))
         _shelved += block.nbytes
-    while _shelved > LIMIT and _shelf:
+        _leased -= block.nbytes
+    _drop_oldest(LIMIT)
+
+
+def _drop_oldest(room: int) -> None:
+    """Give blocks back to the system until the shelf holds no more than this."""
+    global _shelved
+    while _shelved > room and _shelf:
         oldest = min(_shelf, key=lambda entry: entry.stamp)
         del _shelf[bisect_left(_shelf, oldest[:2])]
         _shelved -= oldest.size

@@ -87,8 +87,9 @@ def through(source: End, U: np.ndarray, target: End, t: Toom, work: float) -> No
 
     def share(blocks: list[slice]) -> None:
         for n in blocks:
-            V = points_of(source.part(n), t, work)
-            images_from(product(V, U, work), target.part(n), t, work)
+            M = product(points_of(source.part(n), t, work), U, work)
+            images_from(M, target.part(n), t, work)
+            del M  # before the next block's is made
 
     over_threads(share, len(source.images), t, (U.shape[1], U.shape[2]), work)
 
@@ -99,11 +100,14 @@ def correlate_dkernel(x: np.ndarray, dy: np.ndarray, t: Toom, work: float) -> np
     if t.outward:
         big, small = small, big
 
+    def block(n: slice) -> np.ndarray:
+        V, M = (points_of(end.part(n), t, work) for end in (big, small))
+        return adjoint_product(V, M, work)
+
     def share(blocks: list[slice]) -> Any:
         total: Any = None
         for n in blocks:
-            V, M = (points_of(end.part(n), t, work) for end in (big, small))
-            more = adjoint_product(V, M, work)
+            more = block(n)
             total = more if total is None else np.add(total, more, out=total)
         return total
 

@@ -192,9 +192,9 @@ raise SystemExit(0 if status == 0 else "the child waited for a lock that nobody 
 
 def test_a_lease_may_end_while_the_pool_is_at_work(monkeypatch):
     """The collector may run anywhere: a block that comes back then waits its turn."""
-    pool.empty((200_000,), "uint8")
-    pool.empty((400_000,), "uint8")
     held = [pool.empty((100_000,), "uint8")]
+    others = [pool.empty((size,), "uint8") for size in (200_000, 400_000)]
+    del others
     search = pool.bisect_left
 
     def interrupted(*args):
@@ -219,5 +219,37 @@ def test_the_smallest_block_that_is_large_enough_is_taken():
     assert pool.shelved() == 200_000 + 120_000 and a.nbytes == 125_000
     b = pool.empty((100_000,), "uint8")
     assert pool.shelved() == 200_000 and b.nbytes == 100_000
-    c = pool.empty((100_000,), "uint8")  # 200,000 is more than half as much again
-    assert pool.shelved() == 200_000 and c.nbytes == 100_000
+    c = pool.empty((100_000,), "uint8")
+    assert pool.shelved() == 0 and c.nbytes == 100_000
+
+
+def test_a_block_far_too_large_stays_on_the_shelf():
+    kept = [pool.empty((size,), "uint8") for size in (1_000_000, 100_000)]
+    del kept[0]
+    a = pool.empty((100_000,), "uint8")
+    assert pool.shelved() == 1_000_000 and a.nbytes == 100_000
+
+
+def test_what_was_never_needed_at_once_is_not_kept():
+    """Memory of one size goes back to the system when another size needs it."""
+    for size in (1_000_000, 9_000_000, 80_000_000, 900_000, 8_000_000, 79_000_000):
+        pool.empty((size,), "uint8")  # none fits into another's
+    assert pool.shelved() <= 1.25 * 80_000_000
+    blocks = [entry.size for entry in pool._shelf]
+    assert 80_000_000 in blocks
+    again = [pool.empty((size,), "uint8") for size in blocks]  # together more than ever
+    assert pool.shelved() == 0 and len(again) == len(blocks)
+
+
+def test_steps_of_a_kind_allocate_nothing_after_the_second(monkeypatch):
+    def step():
+        held = [pool.empty((n,), "uint8") for n in (700_000, 300_000, 2_000_000)]
+        del held[1]
+        held.append(pool.empty((500_000,), "uint8"))
+        del held[0]
+        held.append(pool.empty((650_000,), "uint8"))
+
+    step()
+    step()
+    monkeypatch.setattr(pool.np, "empty", None)  # a new block would need it
+    step()
