@@ -98,8 +98,16 @@ class Sequential(Container):
         return x, Cache(saved if keep else None, states)
 
     def pullback(self, dy, saved, to_input, to_params):
+        mine = False  # whether dy was made here, for the next stage alone
+
         def step(i: int, dy: Array, down: bool) -> tuple[Any, dict[str, Array]]:
-            return self._stages[i][1].pullback(dy, saved[i], down, to_params)
+            nonlocal mine
+            stage = self._stages[i][1]
+            pullback = stage.pullback_over if mine else stage.pullback
+            dx, grads = pullback(dy, saved[i], down, to_params)
+            passed_on = dx is dy or isinstance(stage, Renaming)
+            mine = mine if passed_on else stage.fresh_dx
+            return dx, grads
 
         return self._chain(step, dy, to_input, to_params)
 

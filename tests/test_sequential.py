@@ -53,6 +53,57 @@ def test_forward_and_backward_are_the_chain_of_the_layers():
     assert all(np.array_equal(grads[k], g) for k, g in expected.items())
 
 
+@pytest.mark.parametrize(
+    "tail",
+    [
+        [mg.LeakyReLU()],
+        [mg.Flatten(), mg.Reshape((2, 1))],
+        [mg.Dropout(0)],
+        [mg.Activation("linear"), mg.Dropout(0.5)],
+        [mg.Parallel([mg.Sequential([]), mg.Dense(2)], merge="add")],
+        [mg.Parallel([mg.Dense(2), mg.Sequential([mg.Dropout(0)])], merge="concat"), mg.Flatten()],
+    ],
+    ids=lambda tail: "-".join(type(layer).__name__ for layer in tail),
+)
+@pytest.mark.parametrize("activation", [None, "tanh", "leaky_relu", "relu", "sigmoid", "silu"])
+def test_backward_writes_over_no_gradient_but_its_own(tail, activation):
+    layers = [
+        mg.Flatten(), mg.Dense(3, activation=activation), mg.Dropout(0), mg.Dense(4), mg.Sigmoid(),
+        mg.Parallel([mg.Sequential([]), mg.Dense(4, activation=activation)], merge="add"),
+        mg.Dense(2, activation=activation), *copy.deepcopy(tail),
+    ]  # fmt: skip
+    model = mg.Sequential(layers, input_shape=(4, 3), dtype="float64", key=KEY)
+    x = draw((5, 4, 3), "float64")
+    y, cache = model.forward(x, rng=3)
+    dy = draw(y.shape, "float64", 1)
+    before = dy.copy()
+    dx, grads = model.backward(dy, cache)
+    again = model.backward(dy, cache)  # from the same cache, which is as it was
+    assert np.array_equal(dy, before)
+    assert np.array_equal(dx, again[0]) and np.array_equal(grads.flat, again[1].flat)
+    for i, (name, stage) in reversed(list(enumerate(model._stages))):  # nothing written over
+        before, found = stage.pullback(before, cache.saved[i], True, True)
+        for key, g in found.items():
+            assert np.array_equal(grads[f"{name}.{key}"], g)
+    assert np.array_equal(dx, before)
+
+
+def test_gradients_of_the_chain_s_own_are_written_over(monkeypatch):
+    activation = mg.LeakyReLU()
+    layers = [mg.Dense(30), activation, mg.Flatten(), mg.Dropout(0.5), mg.Dense(20)]
+    model = mg.Sequential(layers, input_shape=(9,), key=KEY)
+    _, cache = model.forward(draw((5, 9), "float32"))
+    written = []  # into dy?
+    derivative = mg.LeakyReLU.derivative
+    monkeypatch.setattr(
+        mg.LeakyReLU,
+        "derivative",
+        lambda self, dy, a, out=None: (written.append(out is dy), derivative(self, dy, a, out))[1],
+    )
+    model.backward(draw((5, 20), "float32"), cache)
+    assert written == [True]
+
+
 def test_names_are_counted_as_keras_counts_them():
     model = small()
     assert model.names == [

@@ -29,6 +29,7 @@ class Elementwise(Layer):
     reads: str = "output"  # what derivative reads: the "output" y, or the "input" x
     curved: bool = True  # whether f' moves with x
     rising: bool = False  # whether f never falls, so that it commutes with a maximum
+    overwrites: bool = False  # whether derivative takes `out`, which may be dy itself
     second_order = ("derivative_tangent",)
 
     def apply(self, x: Array, out: Array | None = None) -> Array:
@@ -38,6 +39,10 @@ class Elementwise(Layer):
     def derivative(self, dy: Array, a: Array) -> Array:
         """dy * f'(x), from a = f(x), or from a = x if that is what it `reads`."""
         raise TypeError(f"{type(self).__name__} does not define derivative()")
+
+    def derivative_over(self, dy: Array, a: Array) -> Array:
+        """derivative, where dy may be written over."""
+        return self.derivative(dy, a, dy) if self.overwrites else self.derivative(dy, a)  # type: ignore[call-arg]
 
     def derivative_tangent(self, dy: Array, ddy: Array, a: Array, ta: Array) -> Array:
         """The derivative of derivative(dy, a) along (ddy, ta)."""
@@ -84,6 +89,7 @@ class LeakyReLU(Straight):
     """
 
     arguments = ("negative_slope",)
+    overwrites = True
 
     def __init__(self, negative_slope: float = 0.2) -> None:
         super().__init__()
@@ -96,19 +102,21 @@ class LeakyReLU(Straight):
     def apply(self, x, out=None):
         return ops(x).leaky_relu(x, self.negative_slope, out)
 
-    def derivative(self, dy, a):
-        return ops(dy).leaky_relu_backward(dy, a, self.negative_slope)
+    def derivative(self, dy, a, out=None):
+        return ops(dy).leaky_relu_backward(dy, a, self.negative_slope, out)
 
 
 @register
 class ReLU(Straight):
     """y = max(x, 0).  dx = dy where y > 0, else 0; at x = 0 the subgradient is 0."""
 
+    overwrites = True
+
     def apply(self, x, out=None):
         return ops(x).leaky_relu(x, 0.0, out)
 
-    def derivative(self, dy, a):
-        return ops(dy).leaky_relu_backward(dy, a, 0.0)
+    def derivative(self, dy, a, out=None):
+        return ops(dy).leaky_relu_backward(dy, a, 0.0, out)
 
 
 @register
@@ -116,12 +124,13 @@ class Tanh(Elementwise):
     """y = tanh(x).  dx = dy * (1 - y^2), ddx = ddy * (1 - y^2) - 2 * dy * y * ty."""
 
     rising = True
+    overwrites = True
 
     def apply(self, x, out=None):
         return ops(x).tanh(x, out)
 
-    def derivative(self, dy, a):
-        return ops(dy).tanh_backward(dy, a)
+    def derivative(self, dy, a, out=None):
+        return ops(dy).tanh_backward(dy, a, out)
 
     def derivative_tangent(self, dy, ddy, a, ta):
         return ops(dy).tanh_tangent(dy, ddy, a, ta)
@@ -132,12 +141,13 @@ class Sigmoid(Elementwise):
     """y = 1/(1 + exp(-x)).  dx = dy * y * (1 - y), ddx = ddy * y (1 - y) + dy * (1 - 2 y) ty."""
 
     rising = True
+    overwrites = True
 
     def apply(self, x, out=None):
         return ops(x).sigmoid(x, out)
 
-    def derivative(self, dy, a):
-        return ops(dy).sigmoid_backward(dy, a)
+    def derivative(self, dy, a, out=None):
+        return ops(dy).sigmoid_backward(dy, a, out)
 
     def derivative_tangent(self, dy, ddy, a, ta):
         return ops(dy).sigmoid_tangent(dy, ddy, a, ta)
@@ -216,6 +226,9 @@ class Activation(Elementwise):
 
     def derivative(self, dy, a):
         return self._function.derivative(dy, a)
+
+    def derivative_over(self, dy, a):
+        return self._function.derivative_over(dy, a)
 
     def derivative_tangent(self, dy, ddy, a, ta):
         return self._function.derivative_tangent(dy, ddy, a, ta)

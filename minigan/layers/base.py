@@ -61,6 +61,7 @@ class Layer(metaclass=Spelling):
 
     arguments: ClassVar[tuple[str, ...]] = ()
     owns_output: ClassVar[bool] = False  # forward's result is new, and backward does not read it
+    fresh_dx: ClassVar[bool] = False  # pullback's dx is new and nobody else's, or else dy itself
     second_order: ClassVar[tuple[str, ...]] = ("pushforward", "pullback_tangent")  # to be written
 
     def __init__(self) -> None:
@@ -86,6 +87,12 @@ class Layer(metaclass=Spelling):
     ) -> tuple[Any, dict[str, Array]]:
         """The backward pass: (dx or None, gradients or {}), computing only what is asked for."""
         raise TypeError(f"{type(self).__name__} does not define pullback()")
+
+    def pullback_over(
+        self, dy: Array, saved: Any, to_input: bool, to_params: bool
+    ) -> tuple[Any, dict[str, Array]]:
+        """pullback, for a caller who has no more use for dy: it may be written over."""
+        return self.pullback(dy, saved, to_input, to_params)
 
     def pushforward(self, tx: Any, saved: Any) -> tuple[Array, Any]:
         """(ty, what pullback_tangent needs of this pass): ty = J tx, J the Jacobian of compute."""

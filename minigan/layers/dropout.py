@@ -20,6 +20,7 @@ class Dropout(Fixed):
     """
 
     arguments = ("rate",)
+    fresh_dx = True
 
     def __init__(self, rate: float) -> None:
         super().__init__()

@@ -34,6 +34,8 @@ from .base import Cache, Layer
 class Linear(Layer):
     """Base of Dense, Conv2D, Conv2DTranspose, Conv1D and Conv1DTranspose."""
 
+    fresh_dx = True
+
     def __init__(
         self, use_bias: bool, activation: Any, kernel_initializer: Any, bias_initializer: Any
     ) -> None:
@@ -69,8 +71,16 @@ class Linear(Layer):
         return y, Cache((x, None if self.owns_output else f.read(z, y)) if keep else None)
 
     def pullback(self, dy, saved, to_input, to_params):
-        x, a = saved
-        dz = self._function.derivative(dy, a)  # dz = dy * f'(z)
+        dz = self._function.derivative(dy, saved[1])  # dz = dy * f'(z)
+        return self._pull(dz, saved[0], to_input, to_params)
+
+    def pullback_over(self, dy, saved, to_input, to_params):
+        dz = self._function.derivative_over(dy, saved[1])
+        return self._pull(dz, saved[0], to_input, to_params)
+
+    def _pull(
+        self, dz: Array, x: Array, to_input: bool, to_params: bool
+    ) -> tuple[Any, dict[str, Array]]:
         dx = self.product_dx(dz) if to_input else None  # A(K)^T dz
         grads = {}
         if to_params:

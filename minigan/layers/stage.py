@@ -22,6 +22,11 @@ class Wrapped(Layer):
         self.layer, self.name, self.dtype = layer, layer.name, layer.dtype
         self.input_shape, self.output_shape = layer.input_shape, output_shape
 
+    @property
+    def fresh_dx(self) -> bool:  # type: ignore[override]
+        """As the layer's."""
+        return self.layer.fresh_dx
+
     def commit(self, cache):
         self.layer.commit(cache)
 
@@ -45,6 +50,11 @@ class ActivatedStage(Wrapped):
     def pullback(self, dy, saved, to_input, to_params):
         inner, y = saved
         return self.layer.pullback(self.activation.derivative(dy, y), inner, to_input, to_params)
+
+    def pullback_over(self, dy, saved, to_input, to_params):
+        inner, y = saved
+        dz = self.activation.derivative_over(dy, y)
+        return self.layer.pullback_over(dz, inner, to_input, to_params)
 
     def pushforward(self, tx, saved):
         inner, y = saved

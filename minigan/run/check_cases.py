@@ -225,6 +225,7 @@ def model_cases() -> list[Case]:
                     L.Conv2D(3, 5, padding="same"),
                     L.MaxPooling2D(2),
                     L.Activation("sigmoid"),
+                    L.Flatten(),  # passes a caller's dy on, which is not to be written over
                 ]
             ),
             (4,),

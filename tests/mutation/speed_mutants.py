@@ -56,6 +56,13 @@ SPEED = [
     (TOOM, "big, small = small, big", "big, small = big, small"),
     (CONV, "to_big = t.outward == with_the_grain", "to_big = t.outward"),
     (CONV, "sides = (dy, x) if path.toom.outward else (x, dy)", "sides = (x, dy)"),
+    # gradients that are written over
+    (LAYERS + "linear.py", "dz = self._function.derivative_over(dy, saved[1])", "dz = dy"),
+    (STAGE, "dz = self.activation.derivative_over(dy, y)", "dz = dy"),
+    (LAYERS + "activations.py", "self.derivative(dy, a, dy) if self.overwrites else",
+     "self.derivative(dy, a, a) if self.overwrites else"),
+    ("minigan/sequential.py", "mine = mine if passed_on else stage.fresh_dx", "mine = True"),
+    ("minigan/sequential.py", "mine = False  # whether", "mine = True  # whether"),
     # stages
     (UPSAMPLED, "S[b + factor * (highest - u), t] = 1", "S[b + factor * (u - lowest), t] = 1"),
     (UPSAMPLED, "taps, factor, factor * highest), S", "taps, factor, factor * highest + 1), S"),
