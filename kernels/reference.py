@@ -107,6 +107,18 @@ def conv2d_dkernel(x: Array, dy: Array, geo: Geometry) -> Array:
     return (columns.T @ dy.reshape(-1, OC)).reshape(rows.kernel, cols.kernel, C, OC)
 
 
+def conv2d_gradients(x: Array, dy: Array, kernel: Array, geo: Geometry) -> tuple[Array, Array]:
+    """The backward pass of conv2d: (dx, dkernel)."""
+    return conv2d_adjoint(dy, kernel, geo), conv2d_dkernel(x, dy, geo)
+
+
+def conv2d_adjoint_gradients(
+    y: Array, dx: Array, kernel: Array, geo: Geometry
+) -> tuple[Array, Array]:
+    """The backward pass of conv2d_adjoint: (dy, dkernel)."""
+    return conv2d(dx, kernel, geo), conv2d_dkernel(dx, y, geo)
+
+
 def matmul(a: Array, b: Array) -> Array:
     """(M, K) @ (K, N) -> (M, N)."""
     return a @ b

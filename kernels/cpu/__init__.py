@@ -1,6 +1,12 @@
 """The fast kernels on NumPy arrays: cache-blocked and threaded. Same names as `reference`."""
 
-from .conv import conv2d, conv2d_adjoint, conv2d_dkernel
+from .conv import (
+    conv2d,
+    conv2d_adjoint,
+    conv2d_adjoint_gradients,
+    conv2d_dkernel,
+    conv2d_gradients,
+)
 from .elementwise import (
     adam,
     add_bias,
@@ -49,7 +55,9 @@ __all__ = [
     "column_sums",
     "conv2d",
     "conv2d_adjoint",
+    "conv2d_adjoint_gradients",
     "conv2d_dkernel",
+    "conv2d_gradients",
     "leaky_relu",
     "leaky_relu_backward",
     "matmul",

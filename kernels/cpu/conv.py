@@ -67,7 +67,7 @@ def conv2d(x: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarray:
     shape = plan.Shape(C, OC, geo, len(x))
     path = plan.forward(shape)
     if path.toom:
-        return by_toom(x, kernel, path.toom, not path.toom.outward, shape)
+        return by_toom(x, kernel, path.toom, shape, to_big=False)
     if path.form == "scatter":
         turned = Geometry(geo.rows.flipped(), geo.cols.flipped())
         return scatter(x, kernel[::-1, ::-1].transpose(0, 1, 3, 2), turned)
@@ -82,7 +82,7 @@ def conv2d_adjoint(y: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarr
     shape = plan.Shape(C, OC, geo, len(y))
     path = plan.adjoint(shape)
     if path.toom:
-        return by_toom(y, kernel, path.toom, path.toom.outward, shape)
+        return by_toom(y, kernel, path.toom, shape, to_big=True)
     if path.form == "scatter":
         return scatter(y, kernel, geo)
     x = pool.empty((len(y), geo.rows.size, geo.cols.size, C), y.dtype)
@@ -96,8 +96,9 @@ def conv2d_dkernel(x: np.ndarray, dy: np.ndarray, geo: Geometry) -> np.ndarray:
     shape = plan.Shape(C, OC, geo, len(x))
     path = plan.dkernel(shape)
     if path.toom:
-        sides = (dy, x) if path.toom.outward else (x, dy)
-        return toom.correlate_dkernel(*sides, path.toom, plan.seconds(shape))
+        t = path.toom
+        source, other = toom.end(x, t, big=True), toom.end(dy, t, big=False)
+        return toom.convolve(source, t, plan.seconds(shape), other=other)
     if path.form == "big":
         (matrix,) = _pair(x, whole(geo), dy, shape)
         return matrix.reshape(KH, KW, C, OC)
@@ -109,17 +110,48 @@ def conv2d_dkernel(x: np.ndarray, dy: np.ndarray, geo: Geometry) -> np.ndarray:
     return dkernel
 
 
+def conv2d_gradients(
+    x: np.ndarray, dy: np.ndarray, kernel: np.ndarray, geo: Geometry
+) -> tuple[np.ndarray, np.ndarray]:
+    """conv2d_adjoint(dy, kernel) and conv2d_dkernel(x, dy): the backward pass of conv2d."""
+    return _gradients(dy, x, kernel, geo, to_big=True)
+
+
+def conv2d_adjoint_gradients(
+    y: np.ndarray, dx: np.ndarray, kernel: np.ndarray, geo: Geometry
+) -> tuple[np.ndarray, np.ndarray]:
+    """conv2d(dx, kernel) and conv2d_dkernel(dx, y): the backward pass of conv2d_adjoint."""
+    return _gradients(dx, y, kernel, geo, to_big=False)
+
+
+def _gradients(
+    given: np.ndarray, other: np.ndarray, kernel: np.ndarray, geo: Geometry, to_big: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """(the given gradient taken to the other side, the kernel's gradient)."""
+    big, small = (other, given) if to_big else (given, other)
+    shape = plan.Shape(big.shape[-1], small.shape[-1], geo, len(big))
+    t = plan.gradients(shape, "adjoint" if to_big else "forward")
+    if t is None:
+        taken = (conv2d_adjoint if to_big else conv2d)(given, kernel, geo)
+        return taken, conv2d_dkernel(big, small, geo)
+    taken = pool.empty(other.shape, given.dtype)
+    source, target, pair = (
+        toom.end(images, t, side)
+        for images, side in ((given, not to_big), (taken, to_big), (other, to_big))
+    )
+    return taken, toom.convolve(source, t, plan.seconds(shape), kernel, target, pair)
+
+
 def by_toom(
-    source: np.ndarray, kernel: np.ndarray, t: Toom, with_the_grain: bool, shape: plan.Shape
+    source: np.ndarray, kernel: np.ndarray, t: Toom, shape: plan.Shape, to_big: bool
 ) -> np.ndarray:
-    """conv2d or conv2d_adjoint as the correlation t, or against its direction as its adjoint."""
-    to_big = t.outward == with_the_grain
+    """conv2d, or conv2d_adjoint, which goes to the big side."""
     rows, cols = shape.geo
     sides = (rows.size, cols.size) if to_big else (rows.out, cols.out)
     channels = shape.channels if to_big else shape.out_channels
     target = pool.empty((len(source), *sides, channels), source.dtype)
-    run = toom.correlate if with_the_grain else toom.correlate_adjoint
-    run(source, kernel, t, target, plan.seconds(shape))
+    ends = toom.end(source, t, not to_big), toom.end(target, t, to_big)
+    toom.convolve(ends[0], t, plan.seconds(shape), kernel, ends[1])
     return target
 
 

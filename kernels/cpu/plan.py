@@ -120,25 +120,40 @@ def _cheapest(plain: list[Path], shape: Shape, what: str) -> Path:
 
 @lru_cache(maxsize=4096)
 def best_toom(shape: Shape, what: str) -> Path | None:
-    """The cheapest tiles in either direction, or None where there are too many taps or too few.
+    """The cheapest tiles in either direction, if there are any."""
+    paths = [Path("toom", toom_cost(t, shape, what), t) for t in tilings(shape)]
+    return min(paths, key=lambda path: path.cost, default=None)
 
-    Nor for thin sides, whose transforms are many small products.
+
+def gradients(shape: Shape, what: str) -> Toom | None:
+    """Tiles for both passes of a backward at once, `what` and dkernel; None: better one by one."""
+    path = chosen.get()
+    if path is not None:
+        return path.toom
+    return None if exact.get() else _best_for_both(shape, what)
+
+
+@lru_cache(maxsize=4096)
+def _best_for_both(shape: Shape, what: str) -> Toom | None:
+    apart = (adjoint if what == "adjoint" else forward)(shape).cost + dkernel(shape).cost
+    paths = [Path("toom", both_cost(t, shape, what), t) for t in tilings(shape)]
+    best = min(paths, key=lambda path: path.cost, default=None)
+    return best.toom if best and best.cost < apart else None
+
+
+def tilings(shape: Shape) -> list[Toom]:
+    """Tiles of every size, in both directions, where there are neither too many taps nor too few.
+
+    None for thin sides, whose transforms are many small products.
     """
     if any(a.kernel < a.stride for a in shape.geo):
-        return None  # pixels that no window reads would take part
+        return []  # pixels that no window reads would take part
     if min(shape.channels, shape.out_channels) < FEW_CHANNELS:
-        return None
+        return []
     if all(taps_of(a) == 1 for a in shape.geo):
-        return None  # a single product already
-    choices = [_tile_sizes(taps_of(a)) for a in shape.geo]
-    paths = [
-        Path("toom", toom_cost(t, shape, what), t)
-        for outward in (False, True)
-        for m in choices[0]
-        for p in choices[1]
-        for t in [tiled(shape.geo, (m, p), outward)]
-    ]
-    return min(paths, key=lambda path: path.cost, default=None)
+        return []  # a single product already
+    rows, cols = (_tile_sizes(taps_of(a)) for a in shape.geo)
+    return [tiled(shape.geo, (m, p), out) for out in (False, True) for m in rows for p in cols]
 
 
 def _tile_sizes(r: int) -> range:
@@ -148,19 +163,33 @@ def _tile_sizes(r: int) -> range:
 
 def toom_cost(t: Toom, shape: Shape, what: str) -> float:
     """Of a pass over one image, in this direction and with these tiles."""
-    phases = t.geo.rows.stride * t.geo.cols.stride
-    big, small = phases * shape.channels, shape.out_channels
-    into, out = (small, big) if t.outward else (big, small)
-    points, matrix, images = t.points * t.tiles, t.points * big * small, max(1, shape.images)
-    product = points * big * small * FLOP
+    big, small = t.geo.rows.stride * t.geo.cols.stride * shape.channels, shape.out_channels
+    matrix, images = t.points * big * small, max(1, shape.images)
+    product = t.tiles * matrix * FLOP
     if what == "dkernel":
-        transforms = points * (into * POINT["V"] + out * POINT["M back"])
+        transforms = _there(t, shape, True) + _there(t, shape, False)
         blocks = images / images_in_block(t, big, small, images)
         return product + transforms + (blocks + 0.5) * matrix * KERNEL_POINT / images
-    with_the_grain = (what == "adjoint") == t.outward
-    kinds = ("V", "M") if with_the_grain else ("V back", "M back")
-    transforms = points * (into * POINT[kinds[0]] + out * POINT[kinds[1]])
-    return product + transforms + 2 * matrix * KERNEL_POINT / images
+    to_big = what == "adjoint"
+    back = _moved(t, shape, to_big, "V back" if to_big != t.outward else "M")
+    return product + _there(t, shape, not to_big) + back + 2 * matrix * KERNEL_POINT / images
+
+
+def both_cost(t: Toom, shape: Shape, what: str) -> float:
+    """Of a pass and dkernel, which share the points of one side."""
+    apart = toom_cost(t, shape, what) + toom_cost(t, shape, "dkernel")
+    return apart - _there(t, shape, what == "forward")
+
+
+def _there(t: Toom, shape: Shape, big: bool) -> float:
+    """The points of one side's image."""
+    return _moved(t, shape, big, "V" if big != t.outward else "M back")
+
+
+def _moved(t: Toom, shape: Shape, big: bool, kind: str) -> float:
+    phases = t.geo.rows.stride * t.geo.cols.stride
+    channels = phases * shape.channels if big else shape.out_channels
+    return t.points * t.tiles * channels * POINT[kind]
 
 
 @contextmanager

@@ -13,7 +13,8 @@ passes, since a correlation has an adjoint and a gradient by its kernel (cooktoo
     dx = corr^T(dy, K)    M = A dy A^T   V = M U^T                 dx = B V B^T
     dK                    V of x, M of dy, dU = V^T M for each point, dK = G^T dU G
 
-tile by tile, where the last line of dx adds up overlapping tiles.
+tile by tile, where the last line of dx adds up overlapping tiles.  The second and the third share
+the points of dy, as a backward pass does.
 
 The points of a whole batch would go out to memory and back between the products, and the points of
 a kernel are read anew for each block of images.  So, where the kernel's points are few, a thread
@@ -50,11 +51,13 @@ Map = Callable[[np.ndarray, "Toom", np.ndarray], None]  # from the first array i
 
 
 class End(NamedTuple):
-    """Images at one end of a correlation, their grid, and the map between it and the points."""
+    """Images at one end of a correlation, their grid, and the maps to its points and back."""
 
     images: np.ndarray
+    big: bool  # side of the geometry
     grid: Grid
-    transform: Map
+    there: Map
+    back: Map
 
     @property
     def channels(self) -> int:
@@ -66,54 +69,49 @@ class End(NamedTuple):
         return self._replace(images=self.images[n])
 
 
-def correlate(x: np.ndarray, kernel: np.ndarray, t: Toom, y: np.ndarray, work: float) -> None:
-    """y = the correlation of x with the kernel (KH, KW, C, OC); work: a rough time in seconds."""
-    U = kernel_to_points(kernel, t)
-    source, target = End(x, t.into, input_to_points), End(y, t.out, points_to_output)
-    through(source, U.transpose(0, 2, 1) if t.outward else U, target, t, work)
+def end(images: np.ndarray, t: Toom, big: bool) -> End:
+    """Images on the big or the small side: where the correlation begins, or where it ends."""
+    if big != t.outward:
+        return End(images, big, t.into, input_to_points, points_to_input)
+    return End(images, big, t.out, output_to_points, points_to_output)
 
 
-def correlate_adjoint(
-    dy: np.ndarray, kernel: np.ndarray, t: Toom, dx: np.ndarray, work: float
-) -> None:
-    """dx = the adjoint of correlate, applied to dy."""
-    U = kernel_to_points(kernel, t)
-    source, target = End(dy, t.out, output_to_points), End(dx, t.into, points_to_input)
-    through(source, U if t.outward else U.transpose(0, 2, 1), target, t, work)
+def convolve(
+    source: End, t: Toom, work: float,
+    kernel: np.ndarray | None = None, target: End | None = None, other: End | None = None,
+) -> Any:  # fmt: skip
+    """One or two passes from the points of the source, which are made once.
 
+    target: the other side, written as the convolution of the source (or its adjoint, as the sides
+        are), with the kernel (KH, KW, C, OC).
+    other: images of the other side; what returns is the gradient of the kernel, from the pair.
+    work: a rough time in seconds.
+    """
+    U: Any = None if kernel is None else kernel_to_points(kernel, t)  # (points, big, small)
+    if U is not None and not source.big:
+        U = U.transpose(0, 2, 1)
+    sides = source.channels, (target or other or source).channels
 
-def through(source: End, U: np.ndarray, target: End, t: Toom, work: float) -> None:
-    """target = back(there(source) U), for U (points, K, L)."""
-
-    def share(blocks: list[slice]) -> None:
-        for n in blocks:
-            M = product(points_of(source.part(n), t, work), U, work)
-            images_from(M, target.part(n), t, work)
-            del M  # before the next block's is made
-
-    over_threads(share, len(source.images), t, (U.shape[1], U.shape[2]), work)
-
-
-def correlate_dkernel(x: np.ndarray, dy: np.ndarray, t: Toom, work: float) -> np.ndarray:
-    """The gradient of sum(dy * correlate(x, kernel)) by the kernel: (KH, KW, C, OC)."""
-    big, small = End(x, t.into, input_to_points), End(dy, t.out, output_to_points)
-    if t.outward:
-        big, small = small, big
-
-    def block(n: slice) -> np.ndarray:
-        V, M = (points_of(end.part(n), t, work) for end in (big, small))
-        return adjoint_product(V, M, work)
+    def block(n: slice) -> Any:
+        P, dU = points_of(source.part(n), t, work), None
+        if other is not None:
+            dU = paired(P, points_of(other.part(n), t, work), source.big, work)
+        if target is not None:
+            images_from(product(P, U, work), target.part(n), t, work)
+        return dU
 
     def share(blocks: list[slice]) -> Any:
         total: Any = None
         for n in blocks:
-            more = block(n)
-            total = more if total is None else np.add(total, more, out=total)
+            dU = block(n)
+            total = dU if total is None or dU is None else np.add(total, dU, out=total)
         return total
 
-    total, *others = over_threads(share, len(x), t, (big.channels, small.channels), work)
-    for more in others:
-        total += more
+    total, *more = over_threads(share, len(source.images), t, sides, work)
+    if other is None:
+        return None
+    for part in more:
+        total += part
     return points_to_kernel(total, t)
 
 
@@ -140,19 +138,23 @@ def is_near(t: Toom, K: int, L: int) -> bool:
     return t.points * K * L <= NEAR
 
 
-def product(V: np.ndarray, U: np.ndarray, work: float) -> np.ndarray:
-    """V U for each point: (n, n, N, tiles, K), (points, K, L) -> (n, n, N, tiles, L)."""
-    M = pool.empty((*V.shape[:4], U.shape[2]), V.dtype)
-    v, m = flat(V), flat(M)
-    threads.run(lambda i, j: np.matmul(v[i:j], U[i:j], out=m[i:j]), len(U), work)
+def product(P: np.ndarray, U: np.ndarray, work: float) -> np.ndarray:
+    """P U for each point: (n, n, N, tiles, K), (points, K, L) -> (n, n, N, tiles, L)."""
+    M = pool.empty((*P.shape[:4], U.shape[2]), P.dtype)
+    p, m = flat(P), flat(M)
+    threads.run(lambda i, j: np.matmul(p[i:j], U[i:j], out=m[i:j]), len(U), work)
     return M
 
 
-def adjoint_product(V: np.ndarray, M: np.ndarray, work: float) -> np.ndarray:
-    """V^T M for each point: (n, n, N, tiles, K), (n, n, N, tiles, L) -> (points, K, L)."""
-    v, m = flat(V).transpose(0, 2, 1), flat(M)
-    dU = pool.empty((len(v), v.shape[1], m.shape[2]), V.dtype)
-    threads.run(lambda i, j: np.matmul(v[i:j], m[i:j], out=dU[i:j]), len(dU), work)
+def paired(P: np.ndarray, Q: np.ndarray, big: bool, work: float) -> np.ndarray:
+    """The sum over images and tiles of the big side's points times the small's, for each point.
+
+    (n, n, N, tiles, K), (n, n, N, tiles, L) -> (points, channels of the big side, of the small).
+    """
+    b, s = (P, Q) if big else (Q, P)
+    b, s = flat(b).transpose(0, 2, 1), flat(s)
+    dU = pool.empty((len(b), b.shape[1], s.shape[2]), P.dtype)
+    threads.run(lambda i, j: np.matmul(b[i:j], s[i:j], out=dU[i:j]), len(dU), work)
     return dU
 
 
@@ -169,7 +171,7 @@ def points_of(end: End, t: Toom, work: float) -> np.ndarray:
 
     def share(first: int, last: int) -> None:
         for k in threads.blocks(first, last, images_at_once(points)):
-            end.transform(grid_of(end.images[k], end.grid), t, points[:, :, k])
+            end.there(grid_of(end.images[k], end.grid), t, points[:, :, k])
 
     threads.run(share, N, work)
     return points
@@ -182,7 +184,7 @@ def images_from(points: np.ndarray, end: End, t: Toom, work: float) -> None:
     def share(first: int, last: int) -> None:
         for k in threads.blocks(first, last, images_at_once(points)):
             grid = pool.empty((k.stop - k.start, Q, a, P, b * end.images.shape[3]), points.dtype)
-            end.transform(points[:, :, k], t, grid)
+            end.back(points[:, :, k], t, grid)
             put(grid, end.images[k], end.grid)
 
     threads.run(share, len(end.images), work)

@@ -151,6 +151,16 @@ class Convolution(Linear):
         found = join([ops(y).conv2d_dkernel(x, y, self.geometry) for x, y in pairs])
         return found.reshape(self.params["kernel"].shape)
 
+    def gradients(self, big: Any, small: Any) -> tuple[Any, Any]:
+        """The gradient that came in, taken to the other side, and pair_up(big, small)."""
+        parts = zip(self.cut(big), self.cut(small), self.cut(self.kernel), strict=True)
+        if self.transposed:
+            found = [ops(x).conv2d_adjoint_gradients(y, x, k, self.geometry) for x, y, k in parts]
+        else:
+            found = [ops(x).conv2d_gradients(x, y, k, self.geometry) for x, y, k in parts]
+        taken, dkernel = (join(list(each)) for each in zip(*found, strict=True))
+        return self.like(taken, self.input_shape), dkernel.reshape(self.params["kernel"].shape)
+
     def cut(self, a: Any) -> list[Any]:
         """The groups of an array, along its last axis."""
         width = a.shape[-1] // self.groups
@@ -169,6 +179,9 @@ class _Plain(Convolution):
     def product_dkernel(self, x, dz):
         return self.pair_up(self.image(x), self.image(dz))
 
+    def product_gradients(self, x, dz):
+        return self.gradients(self.image(x), self.image(dz))
+
 
 class _Transposed(Convolution):
     """Forward scatters: z is the big side, x the small one; the passes exchange their roles."""
@@ -183,6 +196,9 @@ class _Transposed(Convolution):
 
     def product_dkernel(self, x, dz):
         return self.pair_up(self.image(dz), self.image(x))
+
+    def product_gradients(self, x, dz):
+        return self.gradients(self.image(dz), self.image(x))
 
 
 def join(parts: list[Any]) -> Any:

@@ -60,6 +60,10 @@ class Linear(Layer):
         """The gradient of sum(dz * A(K) x) with respect to K."""
         raise TypeError(f"{type(self).__name__} does not define product_dkernel()")
 
+    def product_gradients(self, x: Array, dz: Array) -> tuple[Array, Array]:
+        """(product_dx(dz), product_dkernel(x, dz)), which a layer may have in one go."""
+        return self.product_dx(dz), self.product_dkernel(x, dz)
+
     # the passes
 
     def compute(self, x, training, rng, keep):
@@ -81,12 +85,15 @@ class Linear(Layer):
     def _pull(
         self, dz: Array, x: Array, to_input: bool, to_params: bool
     ) -> tuple[Any, dict[str, Array]]:
-        dx = self.product_dx(dz) if to_input else None  # A(K)^T dz
-        grads = {}
-        if to_params:
+        if not to_params:
+            return (self.product_dx(dz) if to_input else None), {}
+        grads, dx = {}, None
+        if to_input:
+            dx, grads["kernel"] = self.product_gradients(x, dz)  # A(K)^T dz, and dkernel
+        else:
             grads["kernel"] = self.product_dkernel(x, dz)
-            if self.use_bias:
-                grads["bias"] = ops(dz).column_sums(dz)
+        if self.use_bias:
+            grads["bias"] = ops(dz).column_sums(dz)
         return dx, grads
 
     def pushforward(self, tx, saved):
@@ -103,13 +110,9 @@ class Linear(Layer):
     def pullback_tangent(self, ddy, saved, moved, kept, to_input, to_params):
         (x, a), (tx, ta), (dy, dz) = saved, moved, kept
         ddz = self._function.derivative_tangent(dy, ddy, a, ta)  # f'(z) ddy + f''(z) tz dy
-        ddx = self.product_dx(ddz) if to_input else None  # A(K)^T ddz
-        dgrads = {}
+        ddx, dgrads = self._pull(ddz, x, to_input, to_params)  # A(K)^T ddz, and with x the kernel's
         if to_params:
-            dgrads["kernel"] = self.product_dkernel(x, ddz)
             dgrads["kernel"] += self.product_dkernel(tx, dz)
-            if self.use_bias:
-                dgrads["bias"] = ops(ddz).column_sums(ddz)
         return ddx, dgrads
 
     @property

@@ -56,13 +56,21 @@ class UpsampledConv(Linear):
         return ops(dz).conv2d(dz, self.kernel(dz), self.geometry)
 
     def product_dkernel(self, x, dz):
-        rows, cols = self._folds(x)
-        d = ops(x).conv2d_dkernel(dz, x, self.geometry).swapaxes(2, 3)  # (taps, taps, C, filters)
-        return fold(d, rows.T, cols.T).reshape(self.params["kernel"].shape)
+        return self._unfold(ops(x).conv2d_dkernel(dz, x, self.geometry))
+
+    def product_gradients(self, x, dz):
+        dx, d = ops(x).conv2d_adjoint_gradients(x, dz, self.kernel(dz), self.geometry)
+        return dx, self._unfold(d)
 
     def kernel(self, like: Array) -> Array:
         """S K S^T: (taps, taps, filters, C), as the transposed convolution has it."""
         return fold(self.params["kernel"], *self._folds(like)).swapaxes(2, 3)
+
+    def _unfold(self, d: Array) -> Array:
+        """The gradient of S K S^T by K."""
+        rows, cols = self._folds(d)
+        d = d.swapaxes(2, 3)  # (taps, taps, filters, C) -> (taps, taps, C, filters)
+        return fold(d, rows.T, cols.T).reshape(self.params["kernel"].shape)
 
     def _folds(self, like: Array) -> list[Array]:
         return [home(like).asarray(S.astype(like.real.dtype)) for S in self.folds]

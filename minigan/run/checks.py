@@ -137,6 +137,13 @@ def toom_rows(rng: np.random.Generator) -> Iterator[Row]:
                     ):
                         exact = getattr(reference, name)(*args)
                         yield agree(what, name, getattr(cpu, name)(*args), exact)
+                    for name, pair in (
+                        ("conv2d_gradients", (x, y)),
+                        ("conv2d_adjoint_gradients", (y, x)),
+                    ):
+                        found, exact = (getattr(m, name)(*pair, k, geo) for m in (cpu, reference))
+                        yield agree(what, f"{name}, taken", found[0], exact[0])
+                        yield agree(what, f"{name}, dkernel", found[1], exact[1])
 
 
 def block_rows(rng: np.random.Generator) -> Iterator[Row]:

@@ -44,6 +44,8 @@ class Profile:
             for name, stage in model._stages:
                 self._watch(stage, "compute", (network, name, FORWARD))
                 self._watch(stage, "pullback", (network, name, BACKWARD))
+                if type(stage).pullback_over is not Layer.pullback_over:  # else it calls pullback
+                    self._watch(stage, "pullback_over", (network, name, BACKWARD))
         self._watch(self.gan, "update_d", ("D", "optimizer", UPDATE))
         self._watch(self.gan, "update_g", ("G", "optimizer", UPDATE))
         return self

@@ -37,9 +37,18 @@ def cases(draw_):
 
 
 def all_by(t):
-    """The three passes forced to these tiles."""
-    path = plan.Path("toom", 0.0, t)
-    return forced(forward=path, adjoint=path, dkernel=path)
+    """All passes by these tiles."""
+    return plan.always(plan.Path("toom", 0.0, t))
+
+
+def all_passes(module, x, kernel, y, geo):
+    """The three passes, and those two and two that a backward makes in one go."""
+    found = passes(module, x, kernel, y, geo)
+    found["dx of both"], found["dkernel of both"] = module.conv2d_gradients(x, y, kernel, geo)
+    found["dy of both"], found["dkernel turned"] = module.conv2d_adjoint_gradients(
+        y, x, kernel, geo
+    )
+    return found
 
 
 @settings(max_examples=150)
@@ -60,9 +69,9 @@ def test_each_pass_is_its_definition(case, n, c, oc, dtype, layouts, seed):
     )
     before = [a.copy() for a in (x, kernel, y)]
     with all_by(t):
-        found = passes(cpu, x, kernel, y, geo)
+        found = all_passes(cpu, x, kernel, y, geo)
     assert all(np.array_equal(a, b) for a, b in zip((x, kernel, y), before, strict=True))
-    for name, expected in passes(reference, x, kernel, y, geo).items():
+    for name, expected in all_passes(reference, x, kernel, y, geo).items():
         size = max(np.abs(expected).max(), 1.0)
         assert np.abs(found[name] - expected).max() <= 1e-11 * size, name
 
@@ -76,12 +85,12 @@ def test_blocks_and_threads_change_nothing_but_roundings(case, n, count, block, 
     geo, t = case
     x, kernel, y = operands(geo, n, 3, 4)
     with all_by(t):
-        expected = passes(cpu, x, kernel, y, geo)
+        expected = all_passes(cpu, x, kernel, y, geo)
     with pytest.MonkeyPatch.context() as patch, forced(threads_=count), all_by(t):
         patch.setattr(toom, "BLOCK", block)
         patch.setattr(toom, "NEAR", near)
         patch.setattr(toom, "WORK", block)
-        first, again = (passes(cpu, x, kernel, y, geo) for _ in range(2))
+        first, again = (all_passes(cpu, x, kernel, y, geo) for _ in range(2))
     for name, a in first.items():
         assert np.array_equal(a, again[name])
         np.testing.assert_allclose(a, expected[name], rtol=1e-10, atol=1e-11)
@@ -107,8 +116,8 @@ def test_float32_keeps_the_digits_that_the_matrices_leave(m, r):
     bound = magnified(m, r) ** 2 * np.finfo(np.float32).eps
     for outward in (False, True):
         with all_by(grids.tiled(geo, (m, m), outward)):
-            found = passes(cpu, *(a.astype(np.float32) for a in (x, kernel, y)), geo)
-        for name, exact in passes(reference, x, kernel, y, geo).items():
+            found = all_passes(cpu, *(a.astype(np.float32) for a in (x, kernel, y)), geo)
+        for name, exact in all_passes(reference, x, kernel, y, geo).items():
             assert found[name].dtype == np.float32
             error = np.sqrt(((found[name] - exact) ** 2).mean() / (exact**2).mean())
             assert error <= min(max(bound, 1e-6), 1e-5), (name, outward, error)
@@ -129,8 +138,25 @@ def test_the_planner_s_own_choice_is_the_definition(dtype):
     geo = Geometry(axis(40, 5, 2, "same"), axis(44, 5, 2, "same"))
     x, kernel, y = operands(geo, 16, 64, 96, dtype)
     assert plan.forward(plan.Shape(64, 96, geo, 16)).form == "toom"
-    found, expected = (passes(k, x, kernel, y, geo) for k in (cpu, reference))
+    found, expected = (all_passes(k, x, kernel, y, geo) for k in (cpu, reference))
     tolerance = 1e-4 if dtype == "float32" else 1e-12
     for name in found:
         size = np.abs(expected[name]).max()
         assert np.abs(found[name] - expected[name]).max() <= tolerance * size
+
+
+@pytest.mark.parametrize("channels", [(40, 30), (260, 256)])
+@pytest.mark.parametrize("outward", [False, True])
+def test_the_points_of_a_gradient_are_made_once(channels, outward, monkeypatch):
+    geo = Geometry(*[axis(9, 3, 1, "same")] * 2)
+    x, kernel, y = operands(geo, 4, *channels)
+    made = []
+    points_of = toom.points_of
+    monkeypatch.setattr(
+        toom, "points_of", lambda end, *rest: (made.append(end.big), points_of(end, *rest))[1]
+    )
+    with all_by(grids.tiled(geo, (3, 3), outward)), forced(threads_=1):
+        cpu.conv2d_gradients(x, y, kernel, geo)
+        assert sorted(made) == [False, True]
+        cpu.conv2d_adjoint_gradients(y, x, kernel, geo)
+        assert sorted(made) == [False, False, True, True]

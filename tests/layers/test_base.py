@@ -97,13 +97,14 @@ def test_wrt(name):
 
 
 # layer, kernels that a pass wrt="params" must not run, and wrt="input"
+GRADIENTS, TURNED = "conv2d_gradients", "conv2d_adjoint_gradients"  # both in one go
 WORK = {
     "dense": (None, {"column_sums"}),
     "dense tanh": (None, {"column_sums"}),
-    "conv2d": ({"conv2d_adjoint"}, {"conv2d_dkernel", "column_sums"}),
-    "conv2d_transpose": ({"conv2d"}, {"conv2d_dkernel", "column_sums"}),
-    "conv1d": ({"conv2d_adjoint"}, {"conv2d_dkernel", "column_sums"}),
-    "conv1d_transpose": ({"conv2d"}, {"conv2d_dkernel", "column_sums"}),
+    "conv2d": ({"conv2d_adjoint", GRADIENTS}, {"conv2d_dkernel", GRADIENTS, "column_sums"}),
+    "conv2d_transpose": ({"conv2d", TURNED}, {"conv2d_dkernel", TURNED, "column_sums"}),
+    "conv1d": ({"conv2d_adjoint", GRADIENTS}, {"conv2d_dkernel", GRADIENTS, "column_sums"}),
+    "conv1d_transpose": ({"conv2d", TURNED}, {"conv2d_dkernel", TURNED, "column_sums"}),
     "batch_normalization": ({"normalise_dx"}, set()),
     "dropout": ({"multiply"}, set()),
     "leaky_re_lu": ({"leaky_relu_backward"}, set()),
@@ -114,7 +115,7 @@ WORK = {
     "average_pooling2d": ({"average_pool2d_adjoint"}, set()),
     "up_sampling2d": ({"upsample2d_adjoint"}, set()),
     "embedding": (set(), {"matmul"}),
-    "sequential": ({"conv2d_adjoint"}, {"conv2d_dkernel", "column_sums"} - {"column_sums"}),
+    "sequential": ({"conv2d_adjoint", GRADIENTS}, {"conv2d_dkernel", GRADIENTS}),
 }
 
 

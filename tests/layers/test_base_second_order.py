@@ -226,17 +226,21 @@ def test_a_batch_of_one(name):
 
 
 # layer -> kernels that wrt="params" must not run after a kept first pass, and wrt="input"
+GRADIENTS, TURNED = "conv2d_gradients", "conv2d_adjoint_gradients"  # both in one go
 WORK = {
     "dense": (set(), {"column_sums"}),
-    "conv2d": ({"conv2d_adjoint"}, {"conv2d_dkernel", "column_sums"}),
-    "conv2d_transpose groups": ({"conv2d"}, {"conv2d_dkernel", "column_sums"}),
-    "spectral_norm conv2d_transpose": ({"conv2d"}, {"conv2d_dkernel", "column_sums"}),
+    "conv2d": ({"conv2d_adjoint", GRADIENTS}, {"conv2d_dkernel", GRADIENTS, "column_sums"}),
+    "conv2d_transpose groups": ({"conv2d", TURNED}, {"conv2d_dkernel", TURNED, "column_sums"}),
+    "spectral_norm conv2d_transpose": (
+        {"conv2d", TURNED},
+        {"conv2d_dkernel", TURNED, "column_sums"},
+    ),
     "batch_normalization": ({"subtract_scaled"}, set()),
     "layer_norm": ({"subtract_scaled"}, set()),
     "tanh": ({"tanh_tangent"}, set()),
     "si_lu": ({"silu_tangent"}, set()),
     "max_pooling2d": ({"max_pool2d_adjoint"}, set()),
-    "sequential": ({"conv2d_adjoint"}, {"conv2d_dkernel"}),
+    "sequential": ({"conv2d_adjoint", GRADIENTS}, {"conv2d_dkernel", GRADIENTS}),
 }
 
 
