@@ -119,6 +119,11 @@ def conv2d_adjoint_gradients(
     return conv2d(dx, kernel, geo), conv2d_dkernel(dx, y, geo)
 
 
+def empty_like(a: Array, shape: tuple[int, ...]) -> Array:
+    """A new array of a's dtype and home."""
+    return np.empty_like(a, shape=shape)
+
+
 def matmul(a: Array, b: Array) -> Array:
     """(M, K) @ (K, N) -> (M, N)."""
     return a @ b

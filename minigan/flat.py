@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .kernels import ops
+
 Array = Any
 
 
@@ -67,8 +69,8 @@ class FlatDict(Views):
         shapes = {name: a.shape for name, a in arrays.items()}
         size = sum(a.size for a in arrays.values())
         like = next(iter(arrays.values()), np.empty(0, np.float32))
-        new = np.zeros_like if zeros else np.empty_like
-        return cls(shapes, new(like, shape=(size,)))
+        new = np.zeros_like(like, shape=(size,)) if zeros else ops(like).empty_like(like, (size,))
+        return cls(shapes, new)
 
     def fill(self, arrays: Mapping[str, Array]) -> FlatDict:
         """Copy the arrays of the same names into this one's."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .kernels.cpu import threads
+from .kernels.cpu import pool, threads
 
 _seed = 0
 _calls = itertools.count()  # numbers the draws that nobody named
@@ -52,7 +52,7 @@ class Key:
         right to 2^-17, and two bytes an element are a quarter of the cost of a float.
         """
         size, least = math.prod(shape), round(rate * (1 << 16))
-        mask = np.empty(size, bool)
+        mask = pool.empty((size,), bool)
 
         def share(first: int, last: int) -> None:  # blocks of 4 words, 16 elements
             words = self.philox(first).random_raw(4 * (last - first)).astype("<u8", copy=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -323,3 +324,17 @@ def test_the_seed_of_the_gan_is_that_of_the_library_unless_given():
         assert make(seed=None).seed == 11 and make(seed=3).seed == 3
     finally:
         mg.seed(0)
+
+
+def test_a_steady_step_allocates_no_large_array():
+    """After the first steps all that is large comes from the pool, which makes nothing anew."""
+    gan = mg.GAN(*mg.models.digits(), **mg.recipes.digits)
+    real = draw((32, 28, 28, 1), "float32")
+    for _ in range(3):
+        gan.train_step(real)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    gan.train_step(real)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak - before < 1e6  # bytes; the parameters of G alone are 4.7 million

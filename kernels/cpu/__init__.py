@@ -34,6 +34,7 @@ from .normalisation import (
     subtract_scaled,
     sums,
 )
+from .pool import empty_like
 from .pooling import (
     average_pool2d,
     average_pool2d_adjoint,
@@ -58,6 +59,7 @@ __all__ = [
     "conv2d_adjoint_gradients",
     "conv2d_dkernel",
     "conv2d_gradients",
+    "empty_like",
     "leaky_relu",
     "leaky_relu_backward",
     "matmul",

@@ -103,7 +103,7 @@ def conv2d_dkernel(x: np.ndarray, dy: np.ndarray, geo: Geometry) -> np.ndarray:
         (matrix,) = _pair(x, whole(geo), dy, shape)
         return matrix.reshape(KH, KW, C, OC)
     pieces = by_phase(geo)
-    dkernel = np.zeros((KH, KW, C, OC), x.dtype)
+    dkernel = pool.zeros((KH, KW, C, OC), x.dtype)
     for piece, matrix in zip(pieces, _pair(dy, pieces, x, shape), strict=True):
         taps = matrix.reshape(piece.rows.taps, piece.cols.taps, OC, C)[::-1, ::-1]
         dkernel[piece.taps] = taps.transpose(0, 1, 3, 2)  # (taps, taps, C, OC)
@@ -213,20 +213,21 @@ def _pair(
     """[columns(source, windows)^T @ target[grid] for every piece], summed in a fixed order."""
     width = target.shape[-1]
     depth = max(p.rows.taps * p.cols.taps for p in pieces) * source.shape[-1]
-    pixels = max(p.rows.number * p.cols.number for p in pieces)
+    most = max(p.rows.number * p.cols.number for p in pieces)
 
     def share(first: int, last: int) -> list[np.ndarray]:
         sums = [
             pool.zeros((p.rows.taps * p.cols.taps * source.shape[-1], width), target.dtype)
             for p in pieces
         ]
-        size = plan.images_per_block(pixels, depth, depth * width)
+        size = plan.images_per_block(most, depth, depth * width)
         for n in threads.blocks(first, last, size):
             block, moved = _with_halo(source[n], pieces)
             for piece, total in zip(moved, sums, strict=True):
                 for r in threads.blocks(0, piece.rows.number, _rows(piece, depth, depth * width)):
                     a = columns(block, piece.rows.part(r.start, r.stop), piece.cols)
-                    total += a.T @ target[(n, *piece.grid)][:, r].reshape(len(a), width)
+                    pixels = target[(n, *piece.grid)][:, r].reshape(len(a), width)
+                    total += np.matmul(a.T, pixels, out=pool.empty(total.shape, total.dtype))
         return sums
 
     work = plan.seconds(shape)
@@ -253,8 +254,11 @@ def scatter(y: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarray:
     def share(first: int, last: int) -> None:
         size = plan.images_per_block(rows.out * cols.out, KH * KW * C)
         for n in threads.blocks(first, last, size):
-            taps = matrix @ y[n].reshape(-1, OC).T
-            taps = taps.reshape(KH, KW, C, n.stop - n.start, rows.out, cols.out)
+            pixels = y[n].reshape(-1, OC).T
+            taps = pool.empty((len(matrix), pixels.shape[1]), y.dtype)
+            taps = np.matmul(matrix, pixels, out=taps).reshape(
+                KH, KW, C, n.stop - n.start, rows.out, cols.out
+            )
             image = pool.zeros((C, n.stop - n.start, height, width), y.dtype)
             for i in range(KH):
                 down = slice(i, i + (rows.out - 1) * rows.stride + 1, rows.stride)

@@ -21,7 +21,7 @@ import numpy as np
 SMALL = 1 << 16  # bytes; below this the allocator is quick enough
 LIMIT = 1 << 30  # bytes kept on the shelf at most
 ROOMY = 8  # times as large as asked for: what a block may be
-SPARE = 1.25  # times the most that was ever leased: what there may be in all, shelf included
+SPARE = 1.5  # times the most that was ever leased: what there may be in all, shelf included
 
 
 class Entry(NamedTuple):
@@ -59,6 +59,11 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     if size < SMALL:
         return np.empty(shape, dtype)
     return np.asarray(_Lease(_take(size)))[:size].view(dtype).reshape(shape)
+
+
+def empty_like(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """An uninitialised array of a's dtype."""
+    return empty(shape, a.dtype)
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

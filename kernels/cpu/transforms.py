@@ -114,7 +114,7 @@ def kernel_to_points(kernel: np.ndarray, t: Toom) -> np.ndarray:
     (rows, cols), (r, s, q, p) = t.geo, phases_of_taps(t)
     padded = kernel
     if (rows.kernel, cols.kernel) != (r * s, q * p):
-        padded = np.zeros((r * s, q * p, C, OC), kernel.dtype)
+        padded = pool.zeros((r * s, q * p, C, OC), kernel.dtype)
         padded[: rows.kernel, : cols.kernel] = kernel
     taps = turned(padded.reshape(r, s, q, p, C * OC), t)
     U = pool.empty((t.points, s, p, C * OC), kernel.dtype)
@@ -131,7 +131,7 @@ def points_to_kernel(dU: np.ndarray, t: Toom) -> np.ndarray:
     """The adjoint: (points, phases*C, OC) -> (KH, KW, C, OC)."""
     (rows, cols), (r, s, q, p), OC = t.geo, phases_of_taps(t), dU.shape[2]
     dU = dU.reshape(t.points, s, p, -1)
-    kernel = np.empty((r, s, q, p, dU.shape[3]), dU.dtype)
+    kernel = pool.empty((r, s, q, p, dU.shape[3]), dU.dtype)
     taps, GT = turned(kernel, t), both_sides(t, dU.dtype).T
 
     def strip(a: int, b: int, c: slice) -> None:

@@ -234,7 +234,7 @@ def test_what_was_never_needed_at_once_is_not_kept():
     """Memory of one size goes back to the system when another size needs it."""
     for size in (1_000_000, 9_000_000, 80_000_000, 900_000, 8_000_000, 79_000_000):
         pool.empty((size,), "uint8")  # none fits into another's
-    assert pool.shelved() <= 1.25 * 80_000_000
+    assert pool.shelved() <= 1.5 * 80_000_000
     blocks = [entry.size for entry in pool._shelf]
     assert 80_000_000 in blocks
     again = [pool.empty((size,), "uint8") for size in blocks]  # together more than ever
