@@ -105,7 +105,7 @@ class Sequential(Container):
             stage = self._stages[i][1]
             pullback = stage.pullback_over if mine else stage.pullback
             dx, grads = pullback(dy, saved[i], down, to_params)
-            passed_on = dx is dy or isinstance(stage, Renaming)
+            passed_on = isinstance(stage, Renaming) or (stage.fresh_dx and dx is dy)
             mine = mine if passed_on else stage.fresh_dx
             return dx, grads
 

@@ -104,6 +104,66 @@ def test_gradients_of_the_chain_s_own_are_written_over(monkeypatch):
     assert written == [True]
 
 
+class Negated(mg.Dense):
+    """Writes pullback anew (a reversal of gradients), and not the one that may write over dy."""
+
+    def pullback(self, dy, saved, to_input, to_params):
+        dx, grads = super().pullback(dy, saved, to_input, to_params)
+        return (-dx if to_input else None), grads
+
+
+class Rolled(mg.Conv2D):
+    """Writes the products anew, and not the one that makes two in one go."""
+
+    def product(self, x):
+        return super().product(np.roll(x, 1, axis=1))
+
+    def product_dx(self, dz):
+        return np.roll(super().product_dx(dz), -1, axis=1)
+
+    def product_dkernel(self, x, dz):
+        return super().product_dkernel(np.roll(x, 1, axis=1), dz)
+
+
+class Soft(mg.LeakyReLU):
+    """Writes the derivative anew, without `out`."""
+
+    def derivative(self, dy, a):
+        return super().derivative(dy, a)
+
+
+class Kept(mg.Dropout):
+    """Hands on a view of dy."""
+
+    def pullback(self, dy, saved, to_input, to_params):
+        return dy[:], {}
+
+
+@pytest.mark.parametrize(
+    "layers, shape",
+    [
+        ([mg.Conv2D(2, 2), Rolled(3, 2), mg.Conv2D(2, 2)], (6, 5, 2)),
+        ([mg.Dense(3), Soft(), mg.Dense(2)], (3,)),
+        ([mg.Dense(3, activation="tanh"), Kept(0)], (3,)),
+    ],
+    ids=["products", "derivative", "view"],
+)
+def test_what_a_subclass_writes_anew_is_not_bypassed(layers, shape):
+    report = mg.check_gradients(mg.Sequential(layers), shape)
+    assert report.ok, str(report)
+
+
+def test_a_pullback_written_anew_is_that_of_the_chain():
+    x, dx = draw((5, 3), "float64"), []
+    for middle in (mg.Dense(4, activation="tanh"), Negated(4, activation="tanh")):
+        layers = [mg.Dense(3), middle, mg.Dense(2)]
+        model = mg.Sequential(layers, input_shape=(3,), dtype="float64", key=KEY)
+        model.params.flat[...] = draw(model.params.flat.shape, "float64", 1)
+        y, cache = model.forward(x)
+        dx.append(model.backward(np.ones_like(y), cache)[0])
+    assert np.array_equal(dx[0], -dx[1])
+
+
 def test_names_are_counted_as_keras_counts_them():
     model = small()
     assert model.names == [

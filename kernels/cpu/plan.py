@@ -30,7 +30,7 @@ THIN = 16
 
 POINT = {"V": 0.95, "M": 0.9, "V back": 1.45, "M back": 0.6}  # a point through its transform
 KERNEL_POINT = 0.55  # an element of the kernel's points, each time it is made or used
-FEW_CHANNELS = 24  # of a side, below which its transforms are too many small products
+FEW_CHANNELS = 28  # of a side, below which its transforms are too many small products
 LARGEST_TILE = 8  # points along an axis: beyond, float32 loses too many digits
 
 chosen: ContextVar[Path | None] = ContextVar("chosen", default=None)  # see always

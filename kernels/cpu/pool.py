@@ -20,7 +20,7 @@ import numpy as np
 
 SMALL = 1 << 16  # bytes; below this the allocator is quick enough
 LIMIT = 1 << 30  # bytes kept on the shelf at most
-ROOMY = 8  # times as large as asked for: what a block may be
+ROOMY = 3  # times as large as asked for: what a block may be
 SPARE = 1.5  # times the most that was ever leased: what there may be in all, shelf included
 
 
@@ -74,7 +74,7 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def clear() -> None:
-    """Give the memory on the shelf back to the system."""
+    """Give the memory on the shelf back to the system, and forget how much was ever out."""
     global _shelved, _most
     with _lock:
         _tidy()
@@ -111,9 +111,11 @@ def _take(size: int) -> np.ndarray:
             _shelved -= block.nbytes
             _lend(block.nbytes)
             return block
+        leased = _leased + size
+        _drop_oldest(int(SPARE * max(_most, leased)) - leased)
+        block = np.empty(size, np.uint8)
         _lend(size)
-        _drop_oldest(int(SPARE * _most) - _leased)
-    return np.empty(size, np.uint8)
+        return block
 
 
 def _lend(size: int) -> None:

@@ -24,7 +24,10 @@ def _tiles(geo: Geometry) -> bool:
 
 
 def max_pool2d(x: np.ndarray, geo: Geometry) -> tuple[np.ndarray, np.ndarray]:
-    """(N, H, W, C) -> maxima and winning taps (N, OH, OW, C); the first of equal values wins."""
+    """(N, H, W, C) -> maxima and winning taps (N, OH, OW, C); the first of equal values wins.
+
+    Where a value is not a number, all runs on the definition, which says what wins then.
+    """
     if not _tiles(geo):
         return reference.max_pool2d(x, geo)
     rows, cols = geo

@@ -18,9 +18,9 @@ the points of dy, as a backward pass does.
 
 The points of a whole batch would go out to memory and back between the products, and the points of
 a kernel are read anew for each block of images.  So, where the kernel's points are few, a thread
-takes blocks as small as them, which stay in its cache.  Where they are many, blocks are as large as
-memory allows, and threads share the images in the transforms and the points in the products: each
-reads its part of U alone, and has all tiles for it.
+takes blocks as small as them, which stay in its cache.  Where they are many, blocks are large, and
+threads share the images in the transforms and the points in the products: each reads its part of U
+alone, and has all tiles for it.
 
 A pixel that is not finite spreads over its tiles, further than in a plain convolution.
 """

@@ -32,6 +32,11 @@ class Elementwise(Layer):
     overwrites: bool = False  # whether derivative takes `out`, which may be dy itself
     second_order = ("derivative_tangent",)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A class that writes derivative anew takes `out` only if it says so."""
+        super().__init_subclass__(**options)
+        cls._forget("derivative", overwrites=False)
+
     def apply(self, x: Array, out: Array | None = None) -> Array:
         """f(x), into `out` if it is given (which may be x itself)."""
         raise TypeError(f"{type(self).__name__} does not define apply()")

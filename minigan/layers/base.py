@@ -64,6 +64,19 @@ class Layer(metaclass=Spelling):
     fresh_dx: ClassVar[bool] = False  # pullback's dx is new and nobody else's, or else dy itself
     second_order: ClassVar[tuple[str, ...]] = ("pushforward", "pullback_tangent")  # to be written
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A class that writes pullback anew is not bypassed by what it inherits beside it."""
+        super().__init_subclass__(**options)
+        cls._forget("pullback", pullback_over=Layer.pullback_over, fresh_dx=False)
+
+    @classmethod
+    def _forget(cls, written: str, **shortcuts: Any) -> None:
+        """If this class writes that method, set each of these that it does not write itself."""
+        if written in vars(cls):
+            for name, value in shortcuts.items():
+                if name not in vars(cls):
+                    setattr(cls, name, value)
+
     def __init__(self) -> None:
         self.name = snake_case(type(self).__name__)
         self.params: Any = {}  # name -> array; of networks a FlatDict

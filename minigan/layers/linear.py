@@ -36,6 +36,12 @@ class Linear(Layer):
 
     fresh_dx = True
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A class that writes one of the products anew has them one by one in backward too."""
+        super().__init_subclass__(**options)
+        for product in ("product_dx", "product_dkernel"):
+            cls._forget(product, product_gradients=Linear.product_gradients)
+
     def __init__(
         self, use_bias: bool, activation: Any, kernel_initializer: Any, bias_initializer: Any
     ) -> None:
@@ -53,7 +59,7 @@ class Linear(Layer):
         raise TypeError(f"{type(self).__name__} does not define product()")
 
     def product_dx(self, dz: Array) -> Array:
-        """A(K)^T dz."""
+        """A(K)^T dz, in a new array."""
         raise TypeError(f"{type(self).__name__} does not define product_dx()")
 
     def product_dkernel(self, x: Array, dz: Array) -> Array:

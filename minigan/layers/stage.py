@@ -38,6 +38,8 @@ class ActivatedStage(Wrapped):
     layer, which `owns_output`, does not look at z again.
     """
 
+    fresh_dx = Wrapped.fresh_dx
+
     def __init__(self, layer: Layer, activation: Elementwise) -> None:
         super().__init__(layer, layer.output_shape)
         self.activation = activation
@@ -77,6 +79,7 @@ class PooledStage(Wrapped):
     """A layer, and max pooling of its output: what stood between is handed back at once."""
 
     owns_output = True  # of the pooling, whose backward knows the winners
+    fresh_dx = Wrapped.fresh_dx
 
     def __init__(self, layer: Layer, pooling: MaxPooling2D) -> None:
         super().__init__(layer, pooling.output_shape)

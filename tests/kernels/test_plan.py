@@ -119,6 +119,27 @@ def test_tiles_are_never_larger_than_float32_allows(c, oc, k, stride):
             assert max(t.rows.n, t.cols.n) <= plan.LARGEST_TILE and k >= stride
 
 
+def test_a_backward_shares_its_points_where_that_is_cheapest():
+    wide, thin = plan.Shape(128, 128, square(40, 5, 2)), plan.Shape(128, 3, square(40, 5, 2))
+    for what in ("forward", "adjoint"):
+        t = plan.gradients(wide, what)
+        assert t is not None and plan.gradients(thin, what) is None
+        apart = plan.toom_cost(t, wide, what) + plan.toom_cost(t, wide, "dkernel")
+        shared = t.points * t.tiles * (4 * 128 if what == "forward" else 128)
+        kind = "V" if (what == "forward") != t.outward else "M back"
+        assert np.isclose(plan.both_cost(t, wide, what), apart - shared * plan.POINT[kind])
+        best = plan.dkernel(wide).cost + getattr(plan, what)(wide).cost
+        assert plan.both_cost(t, wide, what) < best
+        with plan.exactly():
+            assert plan.gradients(wide, what) is None
+
+
+def test_a_block_is_no_smaller_than_the_kernel_it_reads():
+    assert plan.images_per_block(100, 1000) == 5
+    assert plan.images_per_block(100, 1000, 3_000_000) == 30
+    assert plan.rows_per_block(500, 100, 1000, 10_000_000) == 100
+
+
 def test_the_exact_mode_is_a_switch_away():
     from minigan import kernels
 

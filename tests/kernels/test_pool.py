@@ -234,7 +234,7 @@ def test_what_was_never_needed_at_once_is_not_kept():
     """Memory of one size goes back to the system when another size needs it."""
     for size in (1_000_000, 9_000_000, 80_000_000, 900_000, 8_000_000, 79_000_000):
         pool.empty((size,), "uint8")  # none fits into another's
-    assert pool.shelved() <= 1.5 * 80_000_000
+    assert pool.shelved() <= pool.SPARE * 80_000_000
     blocks = [entry.size for entry in pool._shelf]
     assert 80_000_000 in blocks
     again = [pool.empty((size,), "uint8") for size in blocks]  # together more than ever
@@ -253,3 +253,16 @@ def test_steps_of_a_kind_allocate_nothing_after_the_second(monkeypatch):
     step()
     monkeypatch.setattr(pool.np, "empty", None)  # a new block would need it
     step()
+
+
+def test_memory_that_the_system_refuses_is_not_counted():
+    with pytest.raises(MemoryError):
+        pool.empty((1 << 60,), "uint8")
+    assert (pool._leased, pool._most) == (0, 0)
+
+
+def test_clear_forgets_the_most_that_was_out():
+    pool.empty((1_000_000,), "uint8")
+    assert pool._most == 1_000_000
+    pool.clear()
+    assert pool._most == 0

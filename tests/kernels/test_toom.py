@@ -133,6 +133,12 @@ def test_the_points_of_a_block_are_bounded(channels):
     assert toom.images_in_block(t, *channels, images + 1) == -(-(images + 1) // 2)
 
 
+def test_kernels_of_few_points_have_blocks_of_their_own():
+    t = grids.tiled(Geometry(*[axis(32, 5, 1, "valid")] * 2), (4, 4), False)
+    assert toom.is_near(t, 64, 128) and not toom.is_near(t, 128, 128)
+    assert toom.images_in_block(t, 64, 128, 64) == 1 < toom.images_in_block(t, 128, 128, 64)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_planner_s_own_choice_is_the_definition(dtype):
     geo = Geometry(axis(40, 5, 2, "same"), axis(44, 5, 2, "same"))
