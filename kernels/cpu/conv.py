@@ -11,13 +11,14 @@ stride (geometry.phases): pixels of one residue read the same taps, so the resul
 without a scatter.  The gradient of the kernel may use either list, since both describe the same
 pairs of pixels: it gathers the side with fewer channels.
 
-A convolution with few output channels is dearest in its windows, and turns round: product first,
-then one shifted add for each tap (`scatter`).
+Wide convolutions run by Cook and Toom instead (toom.py), which also makes both passes of a backward
+at once.  A convolution with few output channels is dearest in its windows, and turns round: product
+first, then one shifted add for each tap (`scatter`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def conv2d(x: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarray:
     shape = plan.Shape(C, OC, geo, len(x))
     path = plan.forward(shape)
     if path.toom:
-        return by_toom(x, kernel, path.toom, shape, to_big=False)
+        return by_toom(x, path.toom, shape, False, kernel)[0]
     if path.form == "scatter":
         turned = Geometry(geo.rows.flipped(), geo.cols.flipped())
         return scatter(x, kernel[::-1, ::-1].transpose(0, 1, 3, 2), turned)
@@ -82,7 +83,7 @@ def conv2d_adjoint(y: np.ndarray, kernel: np.ndarray, geo: Geometry) -> np.ndarr
     shape = plan.Shape(C, OC, geo, len(y))
     path = plan.adjoint(shape)
     if path.toom:
-        return by_toom(y, kernel, path.toom, shape, to_big=True)
+        return by_toom(y, path.toom, shape, True, kernel)[0]
     if path.form == "scatter":
         return scatter(y, kernel, geo)
     x = pool.empty((len(y), geo.rows.size, geo.cols.size, C), y.dtype)
@@ -96,9 +97,7 @@ def conv2d_dkernel(x: np.ndarray, dy: np.ndarray, geo: Geometry) -> np.ndarray:
     shape = plan.Shape(C, OC, geo, len(x))
     path = plan.dkernel(shape)
     if path.toom:
-        t = path.toom
-        source, other = toom.end(x, t, big=True), toom.end(dy, t, big=False)
-        return toom.convolve(source, t, plan.seconds(shape), other=other)
+        return by_toom(x, path.toom, shape, False, other=dy)[1]
     if path.form == "big":
         (matrix,) = _pair(x, whole(geo), dy, shape)
         return matrix.reshape(KH, KW, C, OC)
@@ -134,25 +133,24 @@ def _gradients(
     if t is None:
         taken = (conv2d_adjoint if to_big else conv2d)(given, kernel, geo)
         return taken, conv2d_dkernel(big, small, geo)
-    taken = pool.empty(other.shape, given.dtype)
-    source, target, pair = (
-        toom.end(images, t, side)
-        for images, side in ((given, not to_big), (taken, to_big), (other, to_big))
-    )
-    return taken, toom.convolve(source, t, plan.seconds(shape), kernel, target, pair)
+    return by_toom(given, t, shape, to_big, kernel, other)
 
 
 def by_toom(
-    source: np.ndarray, kernel: np.ndarray, t: Toom, shape: plan.Shape, to_big: bool
-) -> np.ndarray:
-    """conv2d, or conv2d_adjoint, which goes to the big side."""
-    rows, cols = shape.geo
-    sides = (rows.size, cols.size) if to_big else (rows.out, cols.out)
-    channels = shape.channels if to_big else shape.out_channels
-    target = pool.empty((len(source), *sides, channels), source.dtype)
-    ends = toom.end(source, t, not to_big), toom.end(target, t, to_big)
-    toom.convolve(ends[0], t, plan.seconds(shape), kernel, ends[1])
-    return target
+    given: np.ndarray, t: Toom, shape: plan.Shape, to_big: bool,
+    kernel: np.ndarray | None = None, other: np.ndarray | None = None,
+) -> tuple[Any, Any]:  # fmt: skip
+    """(given taken to the other side by the kernel, the kernel's gradient with `other` there)."""
+    taken = target = None
+    if kernel is not None:
+        rows, cols = shape.geo
+        sides = (rows.size, cols.size) if to_big else (rows.out, cols.out)
+        channels = shape.channels if to_big else shape.out_channels
+        taken = pool.empty((len(given), *sides, channels), given.dtype)
+        target = toom.end(taken, t, to_big)
+    pair = None if other is None else toom.end(other, t, to_big)
+    source = toom.end(given, t, not to_big)
+    return taken, toom.convolve(source, t, plan.seconds(shape), kernel, target, pair)
 
 
 def _phase_matrix(kernel: np.ndarray, piece: Piece) -> np.ndarray:

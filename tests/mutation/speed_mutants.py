@@ -57,7 +57,7 @@ SPEED = [
      "taken = (conv2d_adjoint if to_big else conv2d)(given[::-1], kernel, geo)"),
     (CONV, "return taken, conv2d_dkernel(big, small, geo)",
      "return taken, conv2d_dkernel(big, small[::-1], geo)"),
-    (CONV, "(taken, to_big), (other, to_big))", "(taken, to_big), (taken, to_big))"),
+    (CONV, "toom.end(other, t, to_big)", "toom.end(other[::-1], t, to_big)"),
     (LAYERS + "conv.py", "found = [ops(x).conv2d_gradients(x, y, k, self.geometry) for",
      "found = [ops(x).conv2d_gradients(x, y[::-1], k, self.geometry) for"),
     (LAYERS + "conv.py", "found = [ops(x).conv2d_adjoint_gradients(y, x, k, self.geometry) for",
