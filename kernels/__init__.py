@@ -1,13 +1,14 @@
-"""The array code: `reference` is the definition, `cpu` the fast form on NumPy arrays.
+"""The array code: `reference` is the definition, `cpu` and `gpu` the fast forms.
 
-`ops(array)` picks the set of kernels that an array's home runs on.  Both sets have the same
-names; `using("reference")` runs everything on the definitions, for exact comparisons, and
+`ops(array)` picks the set of kernels that an array's home runs on.  All sets have the same names;
+`using("reference")` runs everything on NumPy arrays on the definitions, for exact comparisons, and
 `using("exact")` on the fast kernels without the convolutions that trade a digit for speed
 (kernels/cpu/toom.py; so does MINIGAN_EXACT=1 in the environment).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
@@ -24,8 +25,14 @@ _numpy_set: ModuleType = cpu
 
 
 def ops(array: Any) -> ModuleType:
-    """The kernels for this array: the fast ones for NumPy's, the definitions for any other's."""
-    return _numpy_set if isinstance(array, np.ndarray) else reference
+    """The kernels for this array: the CPU's for NumPy's, the GPU's for CuPy's."""
+    if isinstance(array, np.ndarray):
+        return _numpy_set
+    if "cupy" in sys.modules and isinstance(array, sys.modules["cupy"].ndarray):
+        from . import gpu
+
+        return gpu
+    return reference
 
 
 @contextmanager

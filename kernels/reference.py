@@ -149,6 +149,33 @@ def add_bias(y: Array, bias: Array) -> Array:
     return y + bias
 
 
+def biased_activation(z: Array, bias: Array, kind: str, slope: float) -> Array:
+    """f(z + bias), f by its name: "leaky_relu" of this slope, "tanh" or "sigmoid".
+
+    May write into z.
+    """
+    z = z + bias
+    return (
+        leaky_relu(z, slope)
+        if kind == "leaky_relu"
+        else {"tanh": tanh, "sigmoid": sigmoid}[kind](z)
+    )
+
+
+def biased_activation_backward(
+    dy: Array, y: Array, kind: str, slope: float, out: Array | None = None
+) -> tuple[Array, Array]:
+    """(dz = dy * f'(z), from y = f(z); dbias = the sum of dz over all axes but the last).
+
+    dz goes into `out` if it is given (which may be dy).
+    """
+    if kind == "leaky_relu":
+        dz = leaky_relu_backward(dy, y, slope, out)
+    else:
+        dz = {"tanh": tanh_backward, "sigmoid": sigmoid_backward}[kind](dy, y, out)
+    return dz, column_sums(dz)
+
+
 def leaky_relu(x: Array, slope: float, out: Array | None = None) -> Array:
     """x where x > 0, else slope*x. Only the real part decides."""
     return _into(np.where(x.real > 0, x, slope * x), out)
@@ -251,14 +278,20 @@ def product_sums(a: Array, b: Array) -> Array:
     return column_sums(a * b)
 
 
+def paired_sums(a: Array, b: Array) -> tuple[Array, Array]:
+    """(column_sums(a), product_sums(a, b))."""
+    return column_sums(a), product_sums(a, b)
+
+
 def multiply(a: Array, b: Array) -> Array:
     """Elementwise product."""
     return a * b
 
 
-def scaled_mask(mask: Array, scale: float, dtype: Any) -> Array:
-    """scale where the mask is True, else 0, in this dtype."""
-    return mask.astype(dtype) * dtype.type(scale)
+def scaled_mask(x: Array, key: Any, rate: float) -> Array:
+    """1/(1 - rate) where key.keep_mask(x.shape, rate) says so, else 0: real, of x's precision."""
+    dtype = x.real.dtype
+    return key.keep_mask(x.shape, rate).astype(dtype) * dtype.type(1 / (1 - rate))
 
 
 def max_pool2d(x: Array, geo: Geometry) -> tuple[Array, Array]:

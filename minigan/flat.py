@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .backend import home, move
 from .kernels import ops
 
 Array = Any
@@ -25,7 +26,7 @@ class Views(dict):
             raise KeyError(f"no array {name!r} here; there are {', '.join(self)}")
         if np.shape(value) != self[name].shape:
             raise ValueError(f"{name} has shape {self[name].shape}, got {np.shape(value)}")
-        self[name][...] = value
+        write(self[name], value)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Assign every entry."""
@@ -75,5 +76,10 @@ class FlatDict(Views):
     def fill(self, arrays: Mapping[str, Array]) -> FlatDict:
         """Copy the arrays of the same names into this one's."""
         for name, array in arrays.items():
-            self[name][...] = array
+            write(self[name], array)
         return self
+
+
+def write(target: Array, value: Any) -> None:
+    """target[...] = value, wherever the two live."""
+    target[...] = move(value, home(target)) if hasattr(value, "dtype") else value

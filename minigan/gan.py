@@ -19,8 +19,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from . import objectives, optimizers, penalties
-from .backend import home
+from .backend import home, move, room_for
 from .compatibility import check_networks, check_objective, check_pairs, check_second_order
 from .kernels import steady
 from .layers.arguments import one_of, positive
@@ -185,6 +187,8 @@ class GAN(Sampler):
         self.batch_size = positive(batch_size, "batch_size", "GAN")
         self.epochs = positive(epochs, "epochs", "GAN")
         self.step_count = 0
+        self._drawn: dict[str, Array] = {}  # the noise of the present step
+        self._image_axes = len(generator.output_shape)
 
     # what a user calls
 
@@ -211,14 +215,20 @@ class GAN(Sampler):
             z_d = self.draw_latents(self.fakes_for(n), "latents, d")
         if z_g is None and self.update != "simultaneous":
             z_g = self.draw_latents(n, "latents, g")
-        # all is checked before anything moves
+        # all is checked before anything moves, and then goes to the networks' home in one copy
+        z_d, z_g = (z if z is None else self.generator.cast_input(z) for z in (z_d, z_g))
+        noise = self._drawn_noise(n, len(images_of(z_d)))
+        real, z_d, z_g, self._drawn = move((real, z_d, z_g, noise), self.generator.home)
         self.discriminator.check_input(real)
-        z_d, z_g = (z if z is None else self._checked_latents(z) for z in (z_d, z_g))
+        for z in (z_d, z_g):
+            if z is not None:
+                self.generator.check_input(z)
         drawn = {"fakes_for_D": z_d, "fakes_for_G": z_g}
         fakes = {kind: len(images_of(z)) for kind, z in drawn.items() if z is not None}
         check_pairs(self.objective, real_images=n, **fakes)
-        with steady():
+        with steady(), room_for(n, "GAN: train_step"):
             logs = STEPS[self.update](self, real, z_d, z_g)
+        self._drawn = {}
         self.step_count += 1
         return logs
 
@@ -243,10 +253,27 @@ class GAN(Sampler):
             "seed": self.seed,
         }
 
-    def _checked_latents(self, z: Any) -> Any:
-        z = self.generator.cast_input(z)
-        self.generator.check_input(z)
-        return z
+    def _drawn_noise(self, reals: int, fakes: int) -> dict[str, np.ndarray]:
+        """What D's update draws beside latents: D's targets, and places between real and fake."""
+        drawn: dict[str, np.ndarray] = {}
+        if not self.targets.plain:
+            drawn |= {"real": self._draw("real", reals), "fake": self._draw("fake", fakes)}
+        if any(penalty.place == "between" for penalty in self._due()):
+            drawn["between"] = self._draw("between", min(reals, fakes))
+        return drawn
+
+    def _draw(self, what: str, n: int) -> np.ndarray:
+        """n targets of the "real" or "fake" side, or n places "between"."""
+        if what == "between":
+            share = self.key("between").generator().random((n, *(1,) * self._image_axes))
+            return share.astype(np.empty(0, self.D.dtype).real.dtype)
+        shape = (n, *self.D.output_shape)
+        return self.targets.draw(what, shape, self.key("targets")).astype(self.D.dtype)
+
+    def _noise(self, what: str, n: int, like: Array) -> Array:
+        """The present step's draw, at the home of an array: moved with the batch, or drawn now."""
+        drawn = self._drawn.get(what)
+        return move(self._draw(what, n), home(like)) if drawn is None else drawn
 
     # what the step functions use
 
@@ -291,8 +318,7 @@ class GAN(Sampler):
         if not self.targets.plain:
             for side, logits in (("real", real), ("fake", fake)):
                 if logits is not None:
-                    drawn = self.targets.draw(side, logits.shape, self.key("targets"))
-                    targets[f"{side}_target"] = home(logits).asarray(drawn.astype(logits.dtype))
+                    targets[f"{side}_target"] = self._noise(side, len(logits), logits)
         value, dreal, dfake = self.objective.d_loss(real, fake, **targets)
         w = self.d_loss_weight
         if w == 1:
@@ -317,8 +343,7 @@ class GAN(Sampler):
         if due:
             a, b = images_of(real), images_of(fake)
             n = min(len(a), len(b))
-            drawn = self.key("between").generator().random((n, *(1,) * (a.ndim - 1)))
-            share = home(a).asarray(drawn.astype(a.real.dtype))
+            share = self._noise("between", n, a)
             x = share * a[:n] + (1 - share) * b[:n]
             x = (x, real[1][:n]) if self.conditional else x
             logits, cache = self.D.forward(x, rng=self.key("dropout, between"))

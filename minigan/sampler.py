@@ -8,7 +8,6 @@ import numpy as np
 
 from . import random
 from .backend import to_numpy
-from .backend import xp as array_module
 from .layers.arguments import one_of, positive
 from .random import Key
 from .sequential import Sequential, is_labels
@@ -41,7 +40,7 @@ class Sampler(metaclass=Spelling):
         key = Key(self.seed if seed is None else int(seed), "sample")
         z = self.noise(n, key) if z is None else z
         if self.conditional:
-            labels = self.random_labels(n, key) if labels is None else np.asarray(labels)
+            labels = self.random_labels(n, key) if labels is None else to_numpy(labels)
         elif labels is not None:
             raise ValueError("sample: this generator was trained without labels; leave them out")
         for name, given in (("z", z), ("labels", labels)):
@@ -73,19 +72,16 @@ class Sampler(metaclass=Spelling):
         names = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
         return names.get(self.generator.last_activation() or "")
 
-    def noise(self, n: int, key: Key) -> Array:
-        """z (n, latent_dim), drawn on the host in float32 whatever the model's dtype."""
+    def noise(self, n: int, key: Key) -> np.ndarray:
+        """z (n, latent_dim), a NumPy array in float32 whatever the model's dtype and home."""
         rng, shape = key.child("z").generator(), (n, self.latent_dim)
         if self.latent_kind == "normal":
-            z = rng.standard_normal(shape, dtype=np.float32)
-        else:
-            z = rng.random(shape, dtype=np.float32) * 2 - 1
-        return array_module().asarray(z)
+            return rng.standard_normal(shape, dtype=np.float32)
+        return rng.random(shape, dtype=np.float32) * 2 - 1
 
-    def random_labels(self, n: int, key: Key) -> Array:
-        """n labels, each class as likely."""
-        labels = key.child("labels").generator().integers(self.classes or 1, size=n)
-        return array_module().asarray(labels)
+    def random_labels(self, n: int, key: Key) -> np.ndarray:
+        """n labels, a NumPy array, each class as likely."""
+        return key.child("labels").generator().integers(self.classes or 1, size=n)
 
 
 def is_conditional(model: Sequential) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import random
-from .backend import home
+from .backend import home, move, on_gpu, room_for
 from .flat import FlatDict
 from .layers.activations import Activation, Elementwise, Sigmoid
 from .layers.arguments import Array, show_shape
@@ -177,26 +177,30 @@ class Sequential(Container):
     # what a user calls
 
     def predict(self, x: Any, batch_size: int = 128) -> Array:
-        """The output in inference mode, in batches; x is cast to the model's dtype.
+        """The output in inference mode, in batches; x is cast to the model's dtype and moved to it.
 
-        ValueError when x is not finite.
+        ValueError when x is not finite; MemoryError when a batch does not fit into a GPU's memory.
         """
         if batch_size < 1:
             raise ValueError(f"{self.name}: batch_size={batch_size} should be 1 or more")
         self.check_built()
-        x = self.cast_input(x)
+        x = move(self.cast_input(x), self.home)
         n = len(x[0] if isinstance(x, tuple) else x)
         parts = []
         for k in range(0, n, batch_size):
             batch = slice(k, k + batch_size)
             part = tuple(a[batch] for a in x) if isinstance(x, tuple) else x[batch]
-            parts.append(self.forward(part, training=False, keep=False)[0])
+            with room_for(batch_size, f"{self.name}: predict"):
+                parts.append(self.forward(part, training=False, keep=False)[0])
         if not parts:
             raise ValueError(f"{self.name}: predict was given no samples")
         return home(parts[0]).concatenate(parts)
 
     def cast_input(self, x: Any) -> Any:
-        """x in the model's dtype (labels as they are); ValueError when it is not finite."""
+        """x in the model's dtype, where it is (labels as they are); ValueError if not finite.
+
+        An array on a GPU is not looked at: that would wait for the GPU.
+        """
         split = bool(self.input_shape) and isinstance(self.input_shape[0], tuple)
         if split and isinstance(x, (tuple, list)):
             return tuple(self._cast(a, i) for i, a in enumerate(x))
@@ -292,8 +296,8 @@ def cast_finite(a: Any, dtype: np.dtype, name: str) -> Array:
         raise TypeError(f"{name}: the input is {a.dtype}; numbers are needed")
     with np.errstate(over="ignore"):
         cast = a if a.dtype == dtype else a.astype(dtype)
-    if a.dtype.kind in "fc" and not bool(home(cast).isfinite(cast).all()):
-        bad = tuple(int(i[0]) for i in home(cast).nonzero(~home(cast).isfinite(cast)))
+    if a.dtype.kind in "fc" and not on_gpu(cast) and not np.isfinite(cast).all():
+        bad = tuple(int(i[0]) for i in np.nonzero(~np.isfinite(cast)))
         raise ValueError(f"{name}: the input is not finite: {a[bad]} at index {bad}, in {dtype}")
     return cast
 

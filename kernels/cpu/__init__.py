@@ -10,6 +10,7 @@ from .conv import (
 from .elementwise import (
     adam,
     add_bias,
+    biased_activation,
     leaky_relu,
     leaky_relu_backward,
     multiply,
@@ -26,9 +27,11 @@ from .elementwise import (
 )
 from .normalisation import (
     batch_moments,
+    biased_activation_backward,
     column_sums,
     normalise,
     normalise_dx,
+    paired_sums,
     product_sums,
     scale_shift,
     subtract_scaled,
@@ -53,6 +56,8 @@ __all__ = [
     "average_pool2d",
     "average_pool2d_adjoint",
     "batch_moments",
+    "biased_activation",
+    "biased_activation_backward",
     "column_sums",
     "conv2d",
     "conv2d_adjoint",
@@ -69,6 +74,7 @@ __all__ = [
     "multiply",
     "normalise",
     "normalise_dx",
+    "paired_sums",
     "product_sums",
     "resample2d",
     "scale_shift",

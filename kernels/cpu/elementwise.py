@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 import numpy as np
 
@@ -74,10 +75,11 @@ def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return out
 
 
-def scaled_mask(mask: np.ndarray, scale: float, dtype: np.dtype) -> np.ndarray:
-    """scale where the mask is True, else 0, in this dtype."""
-    out = pool.empty(mask.shape, dtype)
-    each(lambda mask, out: np.multiply(mask, dtype.type(scale), out=out), *flat(mask, out))
+def scaled_mask(x: np.ndarray, key: Any, rate: float) -> np.ndarray:
+    """1/(1 - rate) where key.keep_mask(x.shape, rate) says so, else 0: real, of x's precision."""
+    mask, scale = key.keep_mask(x.shape, rate), x.real.dtype.type(1 / (1 - rate))
+    out = pool.empty(mask.shape, scale.dtype)
+    each(lambda mask, out: np.multiply(mask, scale, out=out), *flat(mask, out))
     return out
 
 
@@ -88,6 +90,14 @@ def add_bias(y: np.ndarray, bias: np.ndarray) -> np.ndarray:
     else:
         each(lambda y: np.add(y, bias, out=y), *matrices(y))
     return y
+
+
+def biased_activation(z: np.ndarray, bias: np.ndarray, kind: str, slope: float) -> np.ndarray:
+    """f(z + bias), in place, f by its name: "leaky_relu" of this slope, "tanh" or "sigmoid"."""
+    z = add_bias(z, bias)
+    if kind == "leaky_relu":
+        return leaky_relu(z, slope, z)
+    return {"tanh": tanh, "sigmoid": sigmoid}[kind](z, z)
 
 
 def _slopes(x: np.ndarray, slope: float) -> np.ndarray:

@@ -13,7 +13,14 @@ import numpy as np
 
 from .. import reference
 from . import pool, threads
-from .elementwise import ELEMENT, each, matrices
+from .elementwise import (
+    ELEMENT,
+    each,
+    leaky_relu_backward,
+    matrices,
+    sigmoid_backward,
+    tanh_backward,
+)
 
 ROWS = 512  # rows summed in one run before the partial sums are added
 
@@ -46,6 +53,22 @@ def column_sums(a: np.ndarray) -> np.ndarray:
 def product_sums(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The sum of a*b over all axes but the last: (..., C), (..., C) -> (C,)."""
     return _sums(lambda a, b: np.einsum("ij,ij->j", a, b), _matrix(a), _matrix(b))
+
+
+def paired_sums(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(column_sums(a), product_sums(a, b))."""
+    return column_sums(a), product_sums(a, b)
+
+
+def biased_activation_backward(
+    dy: np.ndarray, y: np.ndarray, kind: str, slope: float, out: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(dz = dy * f'(z), from y = f(z); dbias = the sum of dz over all axes but the last)."""
+    if kind == "leaky_relu":
+        dz = leaky_relu_backward(dy, y, slope, out)
+    else:
+        dz = {"tanh": tanh_backward, "sigmoid": sigmoid_backward}[kind](dy, y, out)
+    return dz, column_sums(dz)
 
 
 def batch_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

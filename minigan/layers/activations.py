@@ -30,12 +30,15 @@ class Elementwise(Layer):
     curved: bool = True  # whether f' moves with x
     rising: bool = False  # whether f never falls, so that it commutes with a maximum
     overwrites: bool = False  # whether derivative takes `out`, which may be dy itself
+    kind: str | None = None  # its name to the kernels that add a bias in the same pass
+    negative_slope: float = 0.0  # of the kind "leaky_relu"
     second_order = ("derivative_tangent",)
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """A class that writes derivative anew takes `out` only if it says so."""
+        """A class that writes one of the passes anew is not bypassed by what it inherits."""
         super().__init_subclass__(**options)
-        cls._forget("derivative", overwrites=False)
+        cls._forget("derivative", overwrites=False, kind=None)  # `out` only if it says so
+        cls._forget("apply", kind=None)
 
     def apply(self, x: Array, out: Array | None = None) -> Array:
         """f(x), into `out` if it is given (which may be x itself)."""
@@ -95,6 +98,7 @@ class LeakyReLU(Straight):
 
     arguments = ("negative_slope",)
     overwrites = True
+    kind = "leaky_relu"
 
     def __init__(self, negative_slope: float = 0.2) -> None:
         super().__init__()
@@ -116,6 +120,7 @@ class ReLU(Straight):
     """y = max(x, 0).  dx = dy where y > 0, else 0; at x = 0 the subgradient is 0."""
 
     overwrites = True
+    kind = "leaky_relu"  # of slope 0
 
     def apply(self, x, out=None):
         return ops(x).leaky_relu(x, 0.0, out)
@@ -128,6 +133,7 @@ class ReLU(Straight):
 class Tanh(Elementwise):
     """y = tanh(x).  dx = dy * (1 - y^2), ddx = ddy * (1 - y^2) - 2 * dy * y * ty."""
 
+    kind = "tanh"
     rising = True
     overwrites = True
 
@@ -145,6 +151,7 @@ class Tanh(Elementwise):
 class Sigmoid(Elementwise):
     """y = 1/(1 + exp(-x)).  dx = dy * y * (1 - y), ddx = ddy * y (1 - y) + dy * (1 - 2 y) ty."""
 
+    kind = "sigmoid"
     rising = True
     overwrites = True
 
@@ -224,7 +231,8 @@ class Activation(Elementwise):
         self.activation = activation
         self._function = get(activation)
         self.reads, self.curved = self._function.reads, self._function.curved
-        self.rising = self._function.rising
+        self.rising, self.kind = self._function.rising, self._function.kind
+        self.negative_slope = self._function.negative_slope
 
     def apply(self, x, out=None):
         return self._function.apply(x, out)

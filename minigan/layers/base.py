@@ -24,12 +24,14 @@ from __future__ import annotations
 
 import copy
 import re
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from .. import initializers, random
-from ..backend import check_dtype
+from ..backend import check_dtype, home, move, xp
 from ..random import Key
 from ..spelling import Spelling, did_you_mean
 from .arguments import Array, Shape, as_shape, check_alike, check_array
@@ -65,9 +67,12 @@ class Layer(metaclass=Spelling):
     second_order: ClassVar[tuple[str, ...]] = ("pushforward", "pullback_tangent")  # to be written
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """A class that writes pullback anew is not bypassed by what it inherits beside it."""
+        """A class that writes a pass anew is not bypassed by what it inherits beside it."""
         super().__init_subclass__(**options)
+        cls._forget("compute", compute_activated=Layer.compute_activated)
         cls._forget("pullback", pullback_over=Layer.pullback_over, fresh_dx=False)
+        for written in ("pullback", "pullback_over"):
+            cls._forget(written, pullback_activated=Layer.pullback_activated)
 
     @classmethod
     def _forget(cls, written: str, **shortcuts: Any) -> None:
@@ -106,6 +111,21 @@ class Layer(metaclass=Spelling):
     ) -> tuple[Any, dict[str, Array]]:
         """pullback, for a caller who has no more use for dy: it may be written over."""
         return self.pullback(dy, saved, to_input, to_params)
+
+    def compute_activated(
+        self, f: Any, x: Any, training: bool, rng: Any, keep: bool
+    ) -> tuple[Array, Cache]:
+        """(f(z), this layer's own cache) of an activation f behind it, computed in z if it can."""
+        z, cache = self.compute(x, training, rng, keep)
+        return f.apply(z, out=z), cache
+
+    def pullback_activated(
+        self, f: Any, dy: Array, y: Array, saved: Any, to_input: bool, to_params: bool, over: bool
+    ) -> tuple[Any, dict[str, Array]]:
+        """The backward pass of both, from y = f(z); with `over` dy may be written over."""
+        if over:
+            return self.pullback_over(f.derivative_over(dy, y), saved, to_input, to_params)
+        return self.pullback(f.derivative(dy, y), saved, to_input, to_params)
 
     def pushforward(self, tx: Any, saved: Any) -> tuple[Array, Any]:
         """(ty, what pullback_tangent needs of this pass): ty = J tx, J the Jacobian of compute."""
@@ -225,11 +245,31 @@ class Layer(metaclass=Spelling):
     def astype(self, dtype: Any) -> Self:
         """A copy whose parameters and state have this dtype (float32, float64 or complex128)."""
         dtype = check_dtype(dtype)
+        return self.converted(dtype, lambda a: cast(a, dtype))
+
+    def to(self, backend: str) -> Self:
+        """A copy whose parameters and state live on this backend: "numpy" or "cupy"."""
+        module = {"numpy": np, "cupy": sys.modules.get("cupy")}.get(backend)
+        if module is None:
+            raise ValueError(
+                f"{self.name}: backend {backend!r} is unknown or not in use; choose 'numpy', or "
+                'call mg.use("cupy") first'
+            )
+        return self.converted(self.dtype, lambda a: move(a.copy(), module))
+
+    def converted(self, dtype: np.dtype, convert: Any) -> Self:
+        """A copy of this dtype whose arrays are convert(array)."""
         other = copy.copy(self)
         other.dtype = dtype
-        other.params = {name: cast(a, dtype) for name, a in self.params.items()}
-        other.state = {name: cast(a, dtype) for name, a in self.state.items()}
+        other.params = {name: convert(a) for name, a in self.params.items()}
+        other.state = {name: convert(a) for name, a in self.state.items()}
         return other
+
+    @property
+    def home(self) -> ModuleType:
+        """The array module that the parameters belong to; without any, that of new arrays."""
+        arrays = [*self.params.values(), *self.state.values()]
+        return home(arrays[0]) if arrays else xp()
 
     @property
     def trainable(self) -> bool:

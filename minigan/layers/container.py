@@ -6,7 +6,6 @@ import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..backend import check_dtype
 from ..flat import FlatDict, Views
 from .arguments import Array
 from .base import Layer, bare_class, to_config
@@ -84,11 +83,11 @@ class Container(Layer):
         for name, child in self.children():
             adopt(child, part(params, name), part(state, name))
 
-    def astype(self, dtype: Any) -> Self:
-        """A copy of another dtype; with its own dtype, simply a copy."""
+    def converted(self, dtype: Any, convert: Any) -> Self:
+        """A copy of this dtype whose arrays are convert(array), in vectors of its own."""
         other = copy.copy(self)
-        other.dtype = check_dtype(dtype)
-        other.layers = [layer.astype(dtype) for layer in self.layers]
+        other.dtype = dtype
+        other.layers = [layer.converted(dtype, convert) for layer in self.layers]
         other.regroup()
         other.gather()
         return other

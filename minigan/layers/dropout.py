@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .. import random
-from ..backend import home
 from ..kernels import ops
 from .base import Cache, Fixed, register
 
@@ -34,8 +33,7 @@ class Dropout(Fixed):
     def compute(self, x, training, rng, keep):
         if not training or self.rate == 0:
             return x, Cache((None,) if keep else None)
-        mask = random.as_key(rng, "dropout").keep_mask(x.shape, self.rate)
-        scaled = ops(x).scaled_mask(home(x).asarray(mask), 1 / (1 - self.rate), x.real.dtype)
+        scaled = ops(x).scaled_mask(x, random.as_key(rng, "dropout"), self.rate)
         return ops(x).multiply(x, scaled), Cache((scaled,) if keep else None)
 
     def pullback(self, dy, saved, to_input, to_params):

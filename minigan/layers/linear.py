@@ -73,23 +73,50 @@ class Linear(Layer):
     # the passes
 
     def compute(self, x, training, rng, keep):
-        z = self.product(x)
-        if self.use_bias:
-            z = ops(z).add_bias(z, self.params["bias"])
-        f = self._function
-        y = f.apply(z, out=z if f.reads == "output" else None)
-        return y, Cache((x, None if self.owns_output else f.read(z, y)) if keep else None)
+        z, y = self._activated(self._function, x)
+        a = None if self.owns_output else self._function.read(z, y)
+        return y, Cache((x, a) if keep else None)
 
     def pullback(self, dy, saved, to_input, to_params):
-        dz = self._function.derivative(dy, saved[1])  # dz = dy * f'(z)
-        return self._pull(dz, saved[0], to_input, to_params)
+        x, a = saved
+        return self._pull_through(self._function, dy, a, x, to_input, to_params, over=False)
 
     def pullback_over(self, dy, saved, to_input, to_params):
-        dz = self._function.derivative_over(dy, saved[1])
-        return self._pull(dz, saved[0], to_input, to_params)
+        x, a = saved
+        return self._pull_through(self._function, dy, a, x, to_input, to_params, over=True)
+
+    def compute_activated(self, f, x, training, rng, keep):
+        y = self._activated(f, x)[1]
+        return y, Cache((x, None) if keep else None)
+
+    def pullback_activated(self, f, dy, y, saved, to_input, to_params, over):
+        return self._pull_through(f, dy, y, saved[0], to_input, to_params, over)
+
+    def _activated(self, f: activations.Elementwise, x: Array) -> tuple[Array, Array]:
+        """(z, y = f(z)), which are one array where f' is a function of y."""
+        z = self.product(x)
+        if self.use_bias and f.kind:  # both in one pass
+            y = ops(z).biased_activation(z, self.params["bias"], f.kind, f.negative_slope)
+            return y, y
+        if self.use_bias:
+            z = ops(z).add_bias(z, self.params["bias"])
+        return z, f.apply(z, out=z if f.reads == "output" else None)
+
+    def _pull_through(
+        self, f: activations.Elementwise, dy: Array, a: Array, x: Array,
+        to_input: bool, to_params: bool, over: bool,
+    ) -> tuple[Any, dict[str, Array]]:  # fmt: skip
+        """The backward pass from y = f(z), with a = y, or z if f' is a function of that."""
+        if to_params and self.use_bias and f.kind:  # dz and dbias in one pass
+            dz, dbias = ops(dy).biased_activation_backward(
+                dy, a, f.kind, f.negative_slope, dy if over else None
+            )
+            return self._pull(dz, x, to_input, to_params, dbias)
+        dz = f.derivative_over(dy, a) if over else f.derivative(dy, a)  # dz = dy * f'(z)
+        return self._pull(dz, x, to_input, to_params)
 
     def _pull(
-        self, dz: Array, x: Array, to_input: bool, to_params: bool
+        self, dz: Array, x: Array, to_input: bool, to_params: bool, dbias: Array | None = None
     ) -> tuple[Any, dict[str, Array]]:
         if not to_params:
             return (self.product_dx(dz) if to_input else None), {}
@@ -99,7 +126,7 @@ class Linear(Layer):
         else:
             grads["kernel"] = self.product_dkernel(x, dz)
         if self.use_bias:
-            grads["bias"] = ops(dz).column_sums(dz)
+            grads["bias"] = ops(dz).column_sums(dz) if dbias is None else dbias
         return dx, grads
 
     def pushforward(self, tx, saved):

@@ -76,7 +76,7 @@ class Normalization(Layer):
         """(sum of a, sum of a * b) over each group; the first is 0 if no mean is subtracted."""
         k = ops(a)
         if self.axes is None:
-            return k.column_sums(a), k.product_sums(a, b)
+            return k.paired_sums(a, b)
         return k.sums(a, self.axes) if self.centred else 0, k.sums(k.multiply(a, b), self.axes)
 
     def size(self, a: Array, total: Array) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import home
+from ..backend import Constant
 from ..kernels import ops
 from .arguments import is_number, show_shape
 from .base import Cache, Fixed, register
@@ -63,7 +63,7 @@ class Resampling2D(Fixed):
                 "use one of at least 1/side"
             )
         pairs = zip(input_shape, sides, strict=False)
-        self.matrices = [triangle_weights(n, out, self.antialias) for n, out in pairs]
+        self.matrices = [Constant(triangle_weights(n, out, self.antialias)) for n, out in pairs]
         return (*sides, input_shape[2])
 
     def compute(self, x, training, rng, keep):
@@ -80,7 +80,7 @@ class Resampling2D(Fixed):
 
     def _weights(self, like: Any) -> list[Any]:
         """The two matrices, (OH, H) and (OW, W), in the dtype and at the home of an array."""
-        return [home(like).asarray(a.astype(like.real.dtype)) for a in self.matrices]
+        return [a.like(like) for a in self.matrices]
 
 
 def triangle_weights(n: int, out: int, antialias: bool) -> np.ndarray:

@@ -45,18 +45,18 @@ class ActivatedStage(Wrapped):
         self.activation = activation
 
     def compute(self, x, training, rng, keep):
-        z, cache = self.layer.compute(x, training, rng, keep)
-        y = self.activation.apply(z, out=z)
+        y, cache = self.layer.compute_activated(self.activation, x, training, rng, keep)
         return y, Cache((cache.saved, y) if keep else None, cache.state)
 
     def pullback(self, dy, saved, to_input, to_params):
         inner, y = saved
-        return self.layer.pullback(self.activation.derivative(dy, y), inner, to_input, to_params)
+        f = self.activation
+        return self.layer.pullback_activated(f, dy, y, inner, to_input, to_params, over=False)
 
     def pullback_over(self, dy, saved, to_input, to_params):
         inner, y = saved
-        dz = self.activation.derivative_over(dy, y)
-        return self.layer.pullback_over(dz, inner, to_input, to_params)
+        f = self.activation
+        return self.layer.pullback_activated(f, dy, y, inner, to_input, to_params, over=True)
 
     def pushforward(self, tx, saved):
         inner, y = saved

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import home
+from ..backend import Constant
 from ..kernels import ops
 from ..kernels.geometry import Axis, Geometry
 from .arguments import Array
@@ -42,7 +42,7 @@ class UpsampledConv(Linear):
             for side, factor, a in zip(up.input_shape, up.size, conv.geometry, strict=False)
         ]
         self.geometry = Geometry(*(a for a, _ in axes))
-        self.folds = [S for _, S in axes]
+        self.folds = [Constant(S) for _, S in axes]
 
     @property
     def params(self) -> Any:
@@ -73,7 +73,7 @@ class UpsampledConv(Linear):
         return fold(d, rows.T, cols.T).reshape(self.params["kernel"].shape)
 
     def _folds(self, like: Array) -> list[Array]:
-        return [home(like).asarray(S.astype(like.real.dtype)) for S in self.folds]
+        return [S.like(like) for S in self.folds]
 
 
 def fold(kernel: Array, rows: Array, cols: Array) -> Array:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import asarray, to_numpy
+from ..backend import to_numpy
+from ..flat import write
 from ..initializers import Initializer
 from ..layers.base import from_config, to_config
 from ..layers.container import Container
@@ -81,7 +82,7 @@ def load(path: str | os.PathLike) -> Sequential:
             model = _model(spec)
             _build(model, spec)
             for name, target in _tensors(model).items():
-                target[...] = asarray(file.get_tensor(name))
+                write(target, file.get_tensor(name))
     except SafetensorError as error:
         raise _foreign(path, beginning, error) from error
     return model

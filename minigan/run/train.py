@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import asarray
+from ..backend import fetched
 from ..random import Key
 from . import datasets, imaging
 from .folder import RunFolder, refuse_used, where
@@ -99,8 +99,7 @@ class _Loop:
         for step in range(self.steps):
             chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
             real, labels = self.batches.batch(chosen)
-            labels = None if labels is None else asarray(labels)
-            meter.add(self.gan.train_step(asarray(real), labels), len(chosen))
+            meter.add(self.gan.train_step(real, labels), len(chosen))
             if interrupted.is_set():
                 self._stop(meter)
         logs = {"epoch": epoch, "step": self.gan.step_count, **meter.means()}
@@ -136,9 +135,9 @@ class _Meter:
             self.fetch()
 
     def fetch(self) -> None:
-        for scalars, images in self.waiting:
+        scalars = fetched([logs for logs, _ in self.waiting])
+        for values, (_, images) in zip(scalars, self.waiting, strict=True):
             self.step += 1
-            values = {name: float(scalar) for name, scalar in scalars.items()}
             self._check(values)
             for name, value in values.items():
                 self.sums[name] = self.sums.get(name, 0.0) + value

@@ -100,7 +100,7 @@ def test_wrt(name):
 GRADIENTS, TURNED = "conv2d_gradients", "conv2d_adjoint_gradients"  # both in one go
 WORK = {
     "dense": (None, {"column_sums"}),
-    "dense tanh": (None, {"column_sums"}),
+    "dense tanh": (None, {"biased_activation_backward"}),
     "conv2d": ({"conv2d_adjoint", GRADIENTS}, {"conv2d_dkernel", GRADIENTS, "column_sums"}),
     "conv2d_transpose": ({"conv2d", TURNED}, {"conv2d_dkernel", TURNED, "column_sums"}),
     "conv1d": ({"conv2d_adjoint", GRADIENTS}, {"conv2d_dkernel", GRADIENTS, "column_sums"}),

@@ -64,8 +64,10 @@ SPEED = [
      "found = [ops(x).conv2d_adjoint_gradients(y, x, k * 0.5, self.geometry) for"),
     (UPSAMPLED, "return dx, self._unfold(d)", "return dx, self._unfold(d[::-1])"),
     # gradients that are written over
-    (LAYERS + "linear.py", "dz = self._function.derivative_over(dy, saved[1])", "dz = dy"),
-    (STAGE, "dz = self.activation.derivative_over(dy, y)", "dz = dy"),
+    (LAYERS + "linear.py", "dz = f.derivative_over(dy, a) if over", "dz = dy if over"),
+    (LAYERS + "base.py", "self.pullback_over(f.derivative_over(dy, y), saved,",
+     "self.pullback_over(dy, saved,"),
+    (LAYERS + "linear.py", "dy if over else None\n", "dy\n"),
     (LAYERS + "activations.py", "self.derivative(dy, a, dy) if self.overwrites else",
      "self.derivative(dy, a, a) if self.overwrites else"),
     ("minigan/sequential.py", "mine = mine if passed_on else stage.fresh_dx", "mine = True"),

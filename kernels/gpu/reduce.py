@@ -1,0 +1,101 @@
+"""Sums over groups of values, in two launches: partial sums of chunks, then the sum of those."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cupy
+
+from .arrays import contiguous
+from .launch import THREADS, kernel
+
+Array = Any
+BLOCKS = 1024  # what a long sum is cut for: enough to fill a GPU, few enough to add up
+SUM, PRODUCT, SQUARED_DEVIATION = 0, 1, 2  # as in reduce.cu
+
+_columns = kernel("reduce", "sum_columns")
+_pairs = kernel("reduce", "sum_column_pairs")
+_rows = kernel("reduce", "sum_rows")
+_combine = kernel("reduce", "combine")
+
+
+def chunks(length: int, groups: int, width: int) -> tuple[int, int]:
+    """(elements of a chunk, number of chunks) for sums of `length` elements, from shapes alone."""
+    wanted = max(1, min(BLOCKS // max(1, groups * width), -(-length // 64)))
+    rows = max(1, -(-length // wanted))
+    return rows, -(-length // rows)
+
+
+def middle_sums(what: int, a: Array, b: Array, A: int, M: int, B: int) -> Array:
+    """The sums over the middle axis of arrays seen as (A, M, B): (A, B)."""
+    width = -(-B // 32) if B > 1 else 1
+    rows, number = chunks(M, A, width)
+    partial = cupy.empty((A, number, B), a.dtype)
+    if B > 1:
+        _columns.blocks((width, number, A), (32, 8), what, a, b, partial, M, B, rows)
+    else:
+        _rows.blocks((A, number), (THREADS,), what, a, b, partial, M, rows)
+    return combine(partial)
+
+
+def combine(partial: Array, factor: float = 1.0) -> Array:
+    """factor * the sum over the chunks: (A, chunks, B) -> (A, B)."""
+    A, number, B = partial.shape
+    if number == 1 and factor == 1:
+        return partial.reshape(A, B)
+    total = cupy.empty((A, B), partial.dtype)
+    _combine(A * B, partial, total, number, B, factor)
+    return total
+
+
+def column_sums(a: Array) -> Array:
+    """The sum over all axes but the last: (..., C) -> (C,)."""
+    a = contiguous(a)
+    C = a.shape[-1]
+    return middle_sums(SUM, a, a, 1, a.size // C, C).reshape(C)
+
+
+def product_sums(a: Array, b: Array) -> Array:
+    """The sum of a*b over all axes but the last: (..., C), (..., C) -> (C,)."""
+    a, b = contiguous(a), contiguous(b)
+    C = a.shape[-1]
+    return middle_sums(PRODUCT, a, b, 1, a.size // C, C).reshape(C)
+
+
+def paired_sums(a: Array, b: Array) -> tuple[Array, Array]:
+    """(column_sums(a), product_sums(a, b))."""
+    a, b = contiguous(a), contiguous(b)
+    C = a.shape[-1]
+    M, width = a.size // C, -(-C // 32)
+    rows, number = chunks(M, 1, width)
+    partial, products = (cupy.empty((1, number, C), a.dtype) for _ in range(2))
+    _pairs.blocks((width, number, 1), (32, 8), a, b, partial, products, M, C, rows)
+    return combine(partial).reshape(C), combine(products).reshape(C)
+
+
+def sums(a: Array, axes: tuple[int, ...]) -> Array:
+    """The sum over these neighbouring axes, which stay as axes of length 1."""
+    a, axes = contiguous(a), tuple(sorted(axes))
+    if axes != tuple(range(axes[0], axes[-1] + 1)):
+        raise ValueError(f"sums over the axes {axes}, which are not neighbours")
+    A, M, B = (math.prod(a.shape[part]) for part in _parts(axes))
+    shape = tuple(1 if i in axes else side for i, side in enumerate(a.shape))
+    return middle_sums(SUM, a, a, A, M, B).reshape(shape)
+
+
+def _parts(axes: tuple[int, ...]) -> list[slice]:
+    """Before, at and behind the axes."""
+    return [slice(0, axes[0]), slice(axes[0], axes[-1] + 1), slice(axes[-1] + 1, None)]
+
+
+def batch_moments(x: Array) -> tuple[Array, Array]:
+    """Mean and (biased) variance over all axes but the last, in two passes: (..., C) -> (C,), (C,).
+
+    The variance is the mean of (x-mean)^2; E[x^2] - E[x]^2 would cancel in float32.
+    """
+    x = contiguous(x)
+    C = x.shape[-1]
+    M = x.size // C
+    mean = column_sums(x) / M
+    return mean, middle_sums(SQUARED_DEVIATION, x, mean, 1, M, C).reshape(C) / M
