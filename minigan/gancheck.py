@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .backend import move
 from .gan import GAN
 from .layers.activations import Activation
 from .layers.base import Layer
@@ -15,6 +16,7 @@ from .layers.shape import Renaming
 from .numeric import Array, Numeric, Row, compare, same
 from .optimizers import SGD, Optimizer
 from .random import Key
+from .secondcheck import on_gpu_row
 from .sequential import Sequential
 
 
@@ -33,13 +35,16 @@ class _Recorder(Optimizer):
 def gan_rows(gan: GAN, batch: int, seed: int) -> Iterator[Row]:
     """d_loss to every parameter of D, and g_loss, through D, to every parameter of G."""
     rng = Key(seed, "gradient check").generator()
-    networks = [shaken(m.astype("float64"), rng) for m in (gan.generator, gan.discriminator)]
+    pair = [m.to("numpy") for m in (gan.generator, gan.discriminator)]
+    networks = [shaken(m.astype("float64"), rng) for m in pair]
     batches = _gan_batches(gan, batch, rng)
     if gan.objective.margin is not None:
         _pass_margin(gan, networks, batches, gan.objective.margin)
 
-    def step(dtype: str, d: dict[str, Array], g: dict[str, Array]) -> tuple[Any, Any, Any]:
-        generator, discriminator = (m.astype(dtype) for m in networks)
+    def step(
+        dtype: str, d: dict[str, Array], g: dict[str, Array], backend: str = "numpy"
+    ) -> tuple[Any, Any, Any]:
+        generator, discriminator = (m.astype(dtype).to(backend) for m in networks)
         for model, values in ((generator, g), (discriminator, d)):
             for name, value in values.items():
                 model.params[name][...] = value
@@ -68,6 +73,11 @@ def gan_rows(gan: GAN, batch: int, seed: int) -> Iterator[Row]:
             numeric = Numeric(value, values, name, "complex")
             what = f"GAN {gan.update}: {loss}{added if side == 'd' else ''}"
             yield compare(what, name, g, numeric, rng, name in null, 0, largest)
+    if gan.generator.home is not np:
+        _, *found = move(step("float64", {}, {}, "cupy"), np)
+        for loss, there, grads in zip(("d_loss", "g_loss"), found, (d_grads, g_grads), strict=True):
+            for name, g in grads.items():
+                yield on_gpu_row(f"GAN {gan.update}: {loss}", name, there[name], g)
     yield _d_stands_still(gan, networks, batches)
     yield from _statistics(gan, networks, batches)
 

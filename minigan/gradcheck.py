@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from .backend import move
+from .flat import write
 from .gan import GAN
 from .gancheck import gan_rows, shaken
 from .layers.arguments import as_shape
@@ -48,7 +50,9 @@ def check_gradients(
 
     target: a layer or a Sequential (built, or to be built for input_shape, which has no batch
     axis), or a GAN (input_shape is not needed).  The check runs on copies in float64 and
-    complex128 whose parameters are moved at random, so that zeros and ones hide nothing.
+    complex128 whose parameters are moved at random, so that zeros and ones hide nothing.  They
+    live on the CPU; of a target on a GPU both passes in float64 and in float32 are run there too,
+    and compared with the CPU's.
     engine: "complex", "five-point" (central differences, for operations that are not analytic),
     or "auto": five-point only where the layer cannot compute in complex.
     x: the input, drawn when it is not given.
@@ -91,10 +95,11 @@ class LayerCheck:
         self.rng = Key(seed, "gradient check").generator()
         self.key = Key(seed, "check dropout")
         self.training = training
-        self.layer = shaken(target.astype("float64"), self.rng)
+        self.on_gpu = target.home is not np
+        self.layer = shaken(target.to("numpy").astype("float64"), self.rng)
         self.what = _title(target)
         self.null = set(null) | (target.null_gradients() if training else set())
-        self.x = self._inputs(target, batch) if x is None else _promoted(x)
+        self.x = self._inputs(target, batch) if x is None else _promoted(move(x, np))
         y, _ = self.forward(self.layer, self.x)
         self.dy = self.rng.standard_normal(y.shape)
         self.engine = engine if engine != "auto" else self._possible_engine()
@@ -150,7 +155,7 @@ class LayerCheck:
         down at random.
         """
         y, cache = self.forward(layer, self._install(layer, values))
-        dy = self.dy
+        dy = move(self.dy, layer.home)
         if nudge:
             dy = dy * (1 + nudge * self._signs(dy))
             y *= 1 + nudge * self._signs(y)
@@ -169,10 +174,11 @@ class LayerCheck:
     def _install(self, layer: Layer, values: dict[str, Array]) -> Any:
         """Write the parameters into the layer; return the inputs."""
         for name, p in layer.params.items():
-            p[...] = values[name]
+            write(p, values[name])
+        x: Any = values.get("input", self.x)
         if isinstance(self.x, tuple):
-            return tuple(values.get(f"input {i}", a) for i, a in enumerate(self.x))
-        return values.get("input", self.x)
+            x = tuple(values.get(f"input {i}", a) for i, a in enumerate(self.x))
+        return move(x, layer.home)
 
     def loss(self, values: dict[str, Array]) -> Any:
         y, _ = self.forward(self.twin, self._install(self.twin, values))
@@ -188,7 +194,12 @@ class LayerCheck:
         if self.engine == "complex":
             yield self.hessian(values)
         yield from second_order_rows(self)
-        yield from self.single_precision(values, grads)
+        if self.on_gpu:
+            there = self.layer.to("cupy")
+            yield from self.rounded("GPU, float64", there, values, grads)
+            yield from self.rounded("GPU, float32", there.astype("float32"), values, grads)
+        else:
+            yield from self.rounded("float32", self.layer.astype("float32"), values, grads)
 
     def contract(self) -> Iterator[Row]:
         """Purity: nothing given is changed, a second cache changes nothing, wrt changes nothing."""
@@ -240,26 +251,27 @@ class LayerCheck:
         error = abs(left - right) / scale
         return Row(self.what, "hessian", "complex", error, 1e-11, verdict(error, 1e-11))
 
-    def single_precision(self, values: dict[str, Array], grads: dict[str, Array]) -> Iterator[Row]:
-        """float32 against float64.
+    def rounded(
+        self, engine: str, other: Layer, values: dict[str, Array], grads: dict[str, Array]
+    ) -> Iterator[Row]:
+        """The same passes elsewhere, in float32 or on a GPU, against the CPU's in float64.
 
         The rounding errors of sums of n terms grow like sqrt(n) times what one rounding of every
         number that goes in would change.  That is measured: the largest change over several draws
         of the roundings, since those of one draw may cancel.
         """
-        single = self.layer.astype("float32")
-        rounded = {k: a.astype(np.float32) for k, a in values.items()}
+        rounded = {k: a.astype(other.dtype) for k, a in values.items()}
         if any(not same(a, rounded[k].astype(np.float64)) for k, a in values.items()):
             return
-        epsilon = float(np.finfo(np.float32).eps)
+        epsilon = float(np.finfo(other.dtype).eps)
         one_rounding = [self._rounded_gradients(values, epsilon) for _ in range(ROUNDINGS)]
         terms = sum(a.size for a in values.values()) + self.dy.size
-        y, _ = self.forward(single, self._install(single, rounded))
-        if y.dtype != np.float32:
-            note = f"float32 in, {y.dtype} out"
-            yield Row(self.what, "output", "float32", float("nan"), 0.0, "FAIL", note)
+        y, _ = self.forward(other, self._install(other, rounded))
+        if y.dtype != other.dtype:
+            note = f"{other.dtype} in, {y.dtype} out"
+            yield Row(self.what, "output", engine, float("nan"), 0.0, "FAIL", note)
             return
-        found = self.gradients(single, rounded)
+        found = move(self.gradients(other, rounded), np)
         for name, g in grads.items():
             if name in self.null:
                 continue  # zero in exact arithmetic: there is no relative error
@@ -268,12 +280,12 @@ class LayerCheck:
             change = max(*changes, epsilon)
             tolerance = 4 * change * float(np.sqrt(terms))
             error = float(np.abs(found[name] - g).max()) / scale
-            if found[name].dtype != np.float32:
-                note = f"float32 in, {found[name].dtype} out"
-                yield Row(self.what, name, "float32", error, tolerance, "FAIL", note)
+            if found[name].dtype != other.dtype:
+                note = f"{other.dtype} in, {found[name].dtype} out"
+                yield Row(self.what, name, engine, error, tolerance, "FAIL", note)
             else:
                 result = verdict(error, tolerance)
-                yield Row(self.what, name, "float32", error, tolerance, result)
+                yield Row(self.what, name, engine, error, tolerance, result)
 
     def _rounded_gradients(self, values: dict[str, Array], epsilon: float) -> dict[str, Array]:
         """The gradients in float64 after one rounding, up or down, of every number that goes in."""

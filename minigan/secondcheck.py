@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .backend import move
 from .layers.base import lacks_second_order
 from .numeric import NULL, STEP, TOLERANCE, Array, Row, same, verdict
 
@@ -33,6 +34,8 @@ def second_order_rows(check: LayerCheck) -> Iterator[Row]:
     ty = layer.tangent(tx, cache)
     ddx, dgrads = layer.backward_tangent(check.dy, ddy, tx, cache)
     found = named(ty, ddx, dgrads)
+    if check.on_gpu:
+        yield from on_gpu_rows(check, tx, ddy, found)
     for name, expected in moved(check, tx, ddy).items():
         yield agreement(check, name, found[name], expected)
     yield contract(check, layer, tx, ddy, cache, found)
@@ -43,6 +46,23 @@ def second_order_rows(check: LayerCheck) -> Iterator[Row]:
         layer.backward_tangent(check.dy, 0 * ddy, t, cache, wrt="input")[0] for t in (tx, other)
     )
     yield identity(check, "hessian by hand", (along_tx, other), (along_other, tx))
+
+
+def on_gpu_rows(check: LayerCheck, tx: Any, ddy: Array, found: dict[str, Array]) -> Iterator[Row]:
+    """The same results in float64 on the GPU, against the CPU's."""
+    there = check.layer.to("cupy")
+    x, tx, dy, ddy = move((check.x, tx, check.dy, ddy), there.home)
+    _, cache = check.forward(there, x)
+    results = named(there.tangent(tx, cache), *there.backward_tangent(dy, ddy, tx, cache))
+    for name, result in move(results, np).items():
+        yield on_gpu_row(check.what, name, result, found[name])
+
+
+def on_gpu_row(what: str, name: str, found: Array, expected: Array) -> Row:
+    """One result of the GPU in float64 against the CPU's, relative to the largest element."""
+    scale = max(float(np.abs(expected).max()), 1.0)
+    error = float(np.abs(found - expected).max()) / scale
+    return Row(what, name, "GPU, float64", error, 1e-12, verdict(error, 1e-12))
 
 
 def direction(check: LayerCheck) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from unittest import mock
 
@@ -75,6 +76,17 @@ def forced(threads_=None, block=None, element_block=None, **plans):
     finally:
         for patch in reversed(patches):
             patch.stop()
+
+
+def kernel_sets():
+    """The modules whose kernels a test may watch or forbid: with a device, its set too."""
+    return [m for name in ("cpu", "gpu") if (m := sys.modules.get(f"minigan.kernels.{name}"))]
+
+
+def watch(patch, name, replacement):
+    """Put replacement(the kernel's function) in the place of a kernel, in each set."""
+    for module in kernel_sets():
+        patch.setattr(module, name, replacement(getattr(module, name)))
 
 
 def arrays_in(x):

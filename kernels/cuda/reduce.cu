@@ -95,15 +95,20 @@ extern "C" __global__ void __launch_bounds__(256) sum_rows(
     if (threadIdx.x == 0) partial[group * gridDim.y + blockIdx.y] = sums[0];
 }
 
-// total[a, b] = factor * the sum over the chunks of partial[a, chunk, b]
+// total[a, b] = the sum over the chunks of partial[a, chunk, b].  Here up to a thousand large numbers
+// are added one after the other: `lost` carries what each addition rounds away (Kahan, 1965).
 extern "C" __global__ void combine(
-    long long n, const REAL* __restrict__ partial, REAL* __restrict__ total,
-    int chunks, int B, REAL factor)
+    long long n, const REAL* __restrict__ partial, REAL* __restrict__ total, int chunks, int B)
 {
     long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     long long group = i / B, j = i % B;
-    REAL sum = 0;
-    for (int k = 0; k < chunks; ++k) sum += partial[(group * chunks + k) * B + j];
-    total[i] = factor * sum;
+    REAL sum = 0, lost = 0;
+    for (int k = 0; k < chunks; ++k) {
+        REAL next = partial[(group * chunks + k) * B + j] - lost;
+        REAL larger = sum + next;
+        lost = (larger - sum) - next;
+        sum = larger;
+    }
+    total[i] = sum;
 }

@@ -56,33 +56,43 @@ def subtract_scaled(a: Array, b: Array, scale_b: Array, c: Array, scale_c: Array
 
 def _small(large: Array, *operands: Any) -> list[Any]:
     """M*B and B of the large array, then each small operand and its strides along A and B."""
-    views = {_view(large.shape, a.shape) for a in operands if getattr(a, "ndim", 0) > 1}
-    if len(views) > 1:
-        shapes = [getattr(a, "shape", ()) for a in operands]
-        raise ValueError(f"operands of shapes {shapes} do not fit together along {large.shape}")
-    M, B = views.pop() if views else (large.size // large.shape[-1], large.shape[-1])
-    arguments: list[Any] = [M * B, B]
-    for a in operands:
-        size = getattr(a, "size", 1)
-        if size == 1:
-            strides = (0, 0)
-        elif a.ndim == 1 and size == large.shape[-1] == B:
-            strides = (0, 1)
-        elif a.ndim > 1 and size * M == large.size:
-            strides = (B, 1)
+    arrays = [a if hasattr(a, "ndim") else number(a, large.dtype) for a in operands]
+    fitted = _fitted(large.shape, [a.shape for a in arrays])
+    if fitted is None:  # they have no view in common: written out in full
+        arrays = [a if a.size == 1 else cupy.broadcast_to(a, large.shape) for a in arrays]
+        fitted = (1, 1), [(0, 0) if a.size == 1 else (1, 0) for a in arrays]
+    (M, B), strides = fitted
+    pairs = zip(arrays, strides, strict=True)
+    return [M * B, B, *(part for a, s in pairs for part in (contiguous(a), *s))]
+
+
+def _fitted(
+    shape: tuple[int, ...], small: list[tuple[int, ...]]
+) -> tuple[tuple[int, int], list[tuple[int, int]]] | None:
+    """((M, B), the strides along A and B of each small shape), or None if there is no such view."""
+    views = {_view(shape, s) for s in small if math.prod(s) > 1 and len(s) > 1}
+    if len(views) > 1 or None in views:
+        return None
+    M, B = views.pop() or (1, 1) if views else (math.prod(shape[:-1]), shape[-1])
+    strides = []
+    for s in small:
+        if math.prod(s) == 1:
+            strides.append((0, 0))
+        elif len(s) > 1:
+            strides.append((B, 1))
+        elif B == s[0]:
+            strides.append((0, 1))
         else:
-            raise ValueError(f"an operand of shape {a.shape} does not fit along {large.shape}")
-        array = a if hasattr(a, "ndim") else number(a, large.dtype)
-        arguments += [contiguous(array), *strides]
-    return arguments
+            return None
+    return (M, B), strides
 
 
-def _view(shape: tuple[int, ...], small: tuple[int, ...]) -> tuple[int, int]:
-    """(M, B) from the axes that the small shape lacks."""
-    summed = [i for i, (n, k) in enumerate(zip(shape, small, strict=True)) if n != k == 1]
-    if not summed:
+def _view(shape: tuple[int, ...], small: tuple[int, ...]) -> tuple[int, int] | None:
+    """(M, B) from the axes that the small shape lacks, if they are neighbours."""
+    lacking = [i for i, (n, k) in enumerate(zip(shape, small, strict=True)) if n != k]
+    if not lacking:
         return 1, 1
-    first, last = summed[0], summed[-1] + 1
+    first, last = lacking[0], lacking[-1] + 1
     if math.prod(small[first:last]) != 1:
-        raise ValueError(f"an operand of shape {small} lacks axes of {shape} that are apart")
+        return None
     return math.prod(shape[first:last]), math.prod(shape[last:])

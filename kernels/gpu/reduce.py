@@ -39,13 +39,13 @@ def middle_sums(what: int, a: Array, b: Array, A: int, M: int, B: int) -> Array:
     return combine(partial)
 
 
-def combine(partial: Array, factor: float = 1.0) -> Array:
-    """factor * the sum over the chunks: (A, chunks, B) -> (A, B)."""
+def combine(partial: Array) -> Array:
+    """The sum over the chunks: (A, chunks, B) -> (A, B)."""
     A, number, B = partial.shape
-    if number == 1 and factor == 1:
+    if number == 1:
         return partial.reshape(A, B)
     total = cupy.empty((A, B), partial.dtype)
-    _combine(A * B, partial, total, number, B, factor)
+    _combine(A * B, partial, total, number, B)
     return total
 
 
@@ -75,18 +75,16 @@ def paired_sums(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def sums(a: Array, axes: tuple[int, ...]) -> Array:
-    """The sum over these neighbouring axes, which stay as axes of length 1."""
+    """The sum over these axes, which stay as axes of length 1; neighbours go in one pass."""
     a, axes = contiguous(a), tuple(sorted(axes))
-    if axes != tuple(range(axes[0], axes[-1] + 1)):
-        raise ValueError(f"sums over the axes {axes}, which are not neighbours")
-    A, M, B = (math.prod(a.shape[part]) for part in _parts(axes))
-    shape = tuple(1 if i in axes else side for i, side in enumerate(a.shape))
-    return middle_sums(SUM, a, a, A, M, B).reshape(shape)
-
-
-def _parts(axes: tuple[int, ...]) -> list[slice]:
-    """Before, at and behind the axes."""
-    return [slice(0, axes[0]), slice(axes[0], axes[-1] + 1), slice(axes[-1] + 1, None)]
+    first, last = axes[0], axes[0] + 1
+    while last in axes:
+        last += 1
+    A, M, B = (math.prod(a.shape[i:j]) for i, j in ((0, first), (first, last), (last, a.ndim)))
+    shape = (*a.shape[:first], *(1,) * (last - first), *a.shape[last:])
+    total = middle_sums(SUM, a, a, A, M, B).reshape(shape)
+    rest = tuple(i for i in axes if i >= last)
+    return sums(total, rest) if rest else total
 
 
 def batch_moments(x: Array) -> tuple[Array, Array]:

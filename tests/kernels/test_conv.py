@@ -99,6 +99,7 @@ def test_every_form_in_small_blocks_on_threads(geo, n, c, oc, count, data):
         compare(*operands(geo, n, c, oc), geo)
 
 
+@pytest.mark.cpu("its forms of a pass")
 @pytest.mark.parametrize("form", ["gather", "scatter"])
 def test_forced_forms_run_the_form(form, monkeypatch):
     """The forms are different code: each is entered when the plan says so."""
@@ -121,6 +122,7 @@ def test_forced_forms_run_the_form(form, monkeypatch):
     assert calls == [{"gather": "_apply", "scatter": "scatter"}[form]] * 2
 
 
+@pytest.mark.cpu("its blocks")
 def test_rows_of_one_image_are_split_into_blocks(monkeypatch):
     from minigan.kernels.cpu import conv
 

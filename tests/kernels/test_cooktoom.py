@@ -9,6 +9,8 @@ import pytest
 
 from minigan.kernels import cooktoom
 
+pytestmark = pytest.mark.cpu("exact matrices, on paper")
+
 TILES = [(m, r) for r in range(2, 6) for m in range(2, 10 - r)]
 
 

@@ -14,6 +14,8 @@ from minigan.kernels.cpu import plan, threads
 from minigan.kernels.geometry import Geometry, axis
 from tests.helpers import DTYPES, draw
 
+pytestmark = pytest.mark.cpu("its planner")
+
 DECISIONS = ("forward", "adjoint", "dkernel", "images_per_block", "rows_per_block", "seconds")
 
 

@@ -13,6 +13,8 @@ from minigan.kernels.geometry import Geometry, axis
 
 from .test_conv import operands
 
+pytestmark = pytest.mark.cpu("its planner")
+
 WORST = 1.5  # times the plain form's time
 ROUNDS = 4
 

@@ -14,6 +14,8 @@ import pytest
 
 from minigan.kernels.cpu import pool
 
+pytestmark = pytest.mark.cpu("its pool of arrays")
+
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (300, 100)  # of float32: 120,000 bytes, above the limit for small arrays
 

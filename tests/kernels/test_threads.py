@@ -23,6 +23,8 @@ from minigan.kernels.cpu import threads
 from minigan.kernels.geometry import Geometry, axis
 from tests.helpers import draw, forced
 
+pytestmark = pytest.mark.cpu("its threads")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

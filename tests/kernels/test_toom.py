@@ -15,6 +15,8 @@ from tests.helpers import DTYPES, LAYOUTS, forced, laid_out
 
 from .test_conv import operands, passes
 
+pytestmark = pytest.mark.cpu("its convolutions by Cook and Toom")
+
 tap_counts = st.tuples(st.integers(1, 5), st.integers(1, 3)).filter(lambda ks: ks[0] >= ks[1])
 
 

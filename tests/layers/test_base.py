@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigan as mg
-from minigan.kernels import cpu, using
+from minigan.kernels import using
 from minigan.kernels.cpu import pool
 from tests.helpers import (
     CASES,
@@ -26,6 +26,7 @@ from tests.helpers import (
     inputs,
     laid_out,
     same,
+    watch,
 )
 
 
@@ -131,12 +132,12 @@ def test_wrt_saves_the_work(name, monkeypatch):
     for wrt, kernels in zip(("params", "input"), WORK[name], strict=True):
         with monkeypatch.context() as patch:
             for kernel in kernels or ():
-                patch.setattr(cpu, kernel, forbidden)
+                watch(patch, kernel, lambda _: forbidden)
             layer.backward(dy, cache, wrt=wrt)
         if kernels:
             with monkeypatch.context() as patch:
                 for kernel in kernels:
-                    patch.setattr(cpu, kernel, forbidden)
+                    watch(patch, kernel, lambda _: forbidden)
                 with pytest.raises(AssertionError, match="nobody asked"):
                     layer.backward(dy, cache)
 
@@ -145,8 +146,7 @@ def test_dense_makes_one_product_for_each_thing_asked(monkeypatch):
     layer, x = built("dense"), inputs("dense")
     y, cache = layer.forward(x)
     calls = []
-    matmul = cpu.matmul
-    monkeypatch.setattr(cpu, "matmul", lambda a, b: calls.append(a.shape) or matmul(a, b))
+    watch(monkeypatch, "matmul", lambda f: lambda a, b: calls.append(a.shape) or f(a, b))
     for wrt, count in (("both", 2), ("input", 1), ("params", 1)):
         calls.clear()
         layer.backward(draw(y.shape), cache, wrt=wrt)
@@ -157,7 +157,7 @@ def test_a_frozen_batch_norm_in_inference_takes_no_sums(monkeypatch):
     layer, x = built("batch_normalization"), inputs("batch_normalization")
     y, cache = layer.forward(x, training=False)
     for kernel in ("column_sums", "product_sums", "normalise_dx"):
-        monkeypatch.setattr(cpu, kernel, None)
+        watch(monkeypatch, kernel, lambda _: None)
     dx, _ = layer.backward(draw(y.shape), cache, wrt="input")
     assert dx.shape == x.shape
 
@@ -168,7 +168,7 @@ def test_below_the_first_parameters_nothing_is_computed(monkeypatch):
     )
     y, cache = model.forward(draw((2, 3, 3, 2), "float32"))
     for kernel in ("upsample2d_adjoint", "tanh_backward", "conv2d_adjoint"):
-        monkeypatch.setattr(cpu, kernel, None)
+        watch(monkeypatch, kernel, lambda _: None)
     _, grads = model.backward(draw(y.shape, "float32"), cache, wrt="params")
     assert all(np.abs(g).max() > 0 for g in grads.values())
 
@@ -186,6 +186,7 @@ def test_keep_false_gives_the_same_output_and_keeps_nothing(name):
         layer.backward(y, cache)
 
 
+@pytest.mark.cpu("the memory of the host")
 @pytest.mark.parametrize("keep", [True, False])
 def test_keep_false_saves_the_memory(keep):
     model = mg.Sequential(

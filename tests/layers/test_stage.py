@@ -120,6 +120,7 @@ def test_activations_that_may_fall_stay_before_the_maximum(activation):
     assert mg.check_gradients(model).ok
 
 
+@pytest.mark.cpu("what a cache holds on the host")
 def test_the_winners_are_small_and_the_large_values_are_given_back():
     model = model_of([mg.Conv2D(4, 3), mg.Tanh(), mg.MaxPooling2D(2)], (10, 10, 2))
     y, cache = model.forward(draw((2, 10, 10, 2)))
