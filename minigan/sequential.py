@@ -22,7 +22,7 @@ from .layers.base import Cache, Layer, from_config, register
 from .layers.container import Container
 from .layers.dense import Dense
 from .layers.dropout import Dropout
-from .layers.embedding import Embedding
+from .layers.embedding import Embedding, check_range
 from .layers.linear import Linear
 from .layers.merge import Parallel
 from .layers.norm import Normalization
@@ -207,10 +207,14 @@ class Sequential(Container):
         return self._cast(x, None)
 
     def _cast(self, a: Any, which: int | None) -> Any:
-        if is_labels(self, which):
+        classes = is_labels(self, which)
+        if classes:
             if a is None:
                 raise ValueError(f"{self.name}: this network is conditional; give it labels too")
-            return a if hasattr(a, "dtype") else np.asarray(a)
+            a = a if hasattr(a, "dtype") else np.asarray(a)
+            if a.dtype.kind in "iu":
+                check_range(self.name, a, classes)  # before they go to a GPU
+            return a
         return cast_finite(a, self.dtype, self.name)
 
     def logits(self) -> Sequential:

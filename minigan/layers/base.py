@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from .. import initializers, random
-from ..backend import check_dtype, home, move, xp
+from ..backend import check_dtype, home, move, on_gpu, xp
 from ..random import Key
 from ..spelling import Spelling, did_you_mean
 from .arguments import Array, Shape, as_shape, check_alike, check_array
@@ -175,6 +175,7 @@ class Layer(metaclass=Spelling):
         the layers that draw (Dropout); None draws anew at each call.
         """
         x = self.check_input(x)
+        self._check_home(x)
         y, cache = self.compute(x, training, rng, keep)
         return y, cache._replace(batch=len(y), layer=self)
 
@@ -299,6 +300,17 @@ class Layer(metaclass=Spelling):
         """x, after its shape and dtype have been checked; a real x becomes complex if it must."""
         self.check_built()
         return check_array(self.name, x, self.input_shape, self.dtype)
+
+    def _check_home(self, x: Any) -> None:
+        """TypeError when the input lives on another backend than the parameters."""
+        own = next(iter(self.params.values()), None)
+        for part in x if isinstance(x, tuple) else (x,):
+            if own is not None and on_gpu(part) != on_gpu(own):
+                here, there = ("GPU", "CPU") if on_gpu(part) else ("CPU", "GPU")
+                raise TypeError(
+                    f"{self.name}: the input is on the {here}, the parameters on the {there}; move "
+                    "one: mg.asarray(x), mg.to_numpy(x), or a copy of the layer, layer.to(...)"
+                )
 
     def check_built(self) -> None:
         """ValueError when the layer has not been built."""

@@ -13,6 +13,14 @@ from .arguments import positive, show_shape
 from .base import Cache, Fixed, register
 
 
+def check_range(name: str, labels: Any, classes: int) -> None:
+    """ValueError for labels that name no class. Those on a GPU are not looked at: it would wait."""
+    if isinstance(labels, np.ndarray) and labels.size:
+        low, high = labels.min(), labels.max()
+        if low < 0 or high >= classes:
+            raise ValueError(f"{name}: labels run from 0 to {classes - 1}, got {low} to {high}")
+
+
 @register
 class Embedding(Fixed):
     """y = table[x] for whole numbers x from 0 to classes-1: (N, ...) -> (N, ..., units).
@@ -51,10 +59,7 @@ class Embedding(Fixed):
                 f"{self.name}: expected labels of shape {show_shape(self.input_shape)}, "
                 f"got {x.shape}"
             )
-        if isinstance(x, np.ndarray) and x.size and (x.min() < 0 or x.max() >= self.classes):
-            raise ValueError(
-                f"{self.name}: labels run from 0 to {self.classes - 1}, got {x.min()} to {x.max()}"
-            )
+        check_range(self.name, x, self.classes)
         return x
 
     def compute(self, x, training, rng, keep):

@@ -26,13 +26,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:
             args = _parser().parse_args(argv)
+            if getattr(args, "backend", None):
+                _use(args.backend)
             return args.run(args)
         except SystemExit as stop:  # argparse: --help, or a wrong command line
             return int(stop.code or 0)
         except KeyboardInterrupt as interrupt:
             return _fail(str(interrupt) or "interrupted", FAILED)
-        except MemoryError:
-            return _fail("out of memory; a smaller --batch-size or --count needs less", FAILED)
+        except MemoryError as error:
+            advice = "out of memory; a smaller --batch-size or --count needs less"
+            return _fail(str(error) or advice, FAILED)
         except BrokenPipeError:  # e.g. `minigan summary digits | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
@@ -68,7 +71,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     for add in (_add_train, _add_sample, _add_summary, _add_check, _add_bench, _add_info):
         add(commands)
+    for command in commands.choices.values():
+        text = "numpy (default), cupy (a GPU), or auto"
+        command.add_argument("--backend", default=None, metavar="B", help=text)
     return parser
+
+
+def _use(backend: str) -> None:
+    import minigan as mg
+
+    mg.use(backend)
 
 
 def _help(parser: argparse.ArgumentParser) -> int:
@@ -105,7 +117,6 @@ def _add_train(commands: Any) -> None:
     add("--batch-size", type=_count, metavar="N", help="real images a step")
     add("--seed", type=_seed, default=0, metavar="S", help="of all randomness (default 0)")
     add("--out", metavar="RUN", help="a new or empty folder (default runs/NAME-seedS)")
-    add("--backend", default=None, metavar="B", help="numpy, cupy (a GPU), or auto")
 
 
 def _add_sample(commands: Any) -> None:
@@ -171,8 +182,6 @@ def _train(args: argparse.Namespace) -> int:
     network, recipe = _choose(args.name, args.recipe)
     if args.out is not None:
         refuse_used(args.out)  # before anything that takes time
-    if args.backend is not None:
-        mg.use(args.backend)
     threads.count()  # a wrong MINIGAN_THREADS is told before the folder is made
     mg.seed(args.seed)
     data = args.data or "digits"
@@ -329,6 +338,9 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from ..backend import xp
     from . import bench
 
     names = args.names or list(bench.BATCHES)
@@ -336,6 +348,12 @@ def _bench(args: argparse.Namespace) -> int:
         bench.batch_of(name)  # an error names the known ones
     if args.plan:
         return bench.plans(names, args.batch_size)
+    if xp() is not np:
+        from . import bench_gpu
+
+        if args.against or args.profile:
+            raise ValueError("on a GPU, bench compares with nothing and always shows its kernels")
+        return bench_gpu.main(names, args.rounds, args.batch_size, args.json)
     if args.profile:
         return bench.profile(names, args.batch_size)
     return bench.main(names, args.against, args.rounds, args.batch_size, args.json)
@@ -346,6 +364,7 @@ def _info(args: argparse.Namespace) -> int:
     from importlib.metadata import PackageNotFoundError, version
 
     import minigan
+    from minigan import gpu
     from minigan.kernels.cpu import threads
 
     print(
@@ -359,4 +378,5 @@ def _info(args: argparse.Namespace) -> int:
             if not name.startswith("cupy"):
                 print(f"{name} is missing")
     print(f"backend {minigan.xp.__name__}, {threads.count()} threads")
+    print("\n".join(gpu.describe()))
     return DONE
