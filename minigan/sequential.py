@@ -184,13 +184,14 @@ class Sequential(Container):
         if batch_size < 1:
             raise ValueError(f"{self.name}: batch_size={batch_size} should be 1 or more")
         self.check_built()
-        x = move(self.cast_input(x), self.home)
+        x, module = self.cast_input(x), self.home
         n = len(x[0] if isinstance(x, tuple) else x)
         parts = []
         for k in range(0, n, batch_size):
             batch = slice(k, k + batch_size)
             part = tuple(a[batch] for a in x) if isinstance(x, tuple) else x[batch]
             with room_for(batch_size, f"{self.name}: predict"):
+                part = move(part, module)
                 parts.append(self.forward(part, training=False, keep=False)[0])
         if not parts:
             raise ValueError(f"{self.name}: predict was given no samples")

@@ -25,14 +25,16 @@ __device__ REAL term(int what, const REAL* a, const REAL* b, long long i, long l
     return deviation * deviation;
 }
 
-// B > 1: a block is 32 elements of B wide and 8 rows of M deep.
+// B > 1: a block is 32 elements of B wide and 8 rows of M deep.  All groups lie along x, the one axis
+// of a grid that has more than 65,535 blocks.
 extern "C" __global__ void __launch_bounds__(256) sum_columns(
     int what, const REAL* __restrict__ a, const REAL* __restrict__ b, REAL* __restrict__ partial,
     long long M, int B, int rows)
 {
     __shared__ REAL sums[8][32];
-    int j = blockIdx.x * 32 + threadIdx.x;
-    long long group = blockIdx.z, first = (long long)blockIdx.y * rows;
+    unsigned width = (B + 31) / 32;
+    int j = blockIdx.x % width * 32 + threadIdx.x;
+    long long group = blockIdx.x / width, first = (long long)blockIdx.y * rows;
     long long last = first + rows < M ? first + rows : M;
     REAL sum = 0;
     if (j < B) {
@@ -46,19 +48,19 @@ extern "C" __global__ void __launch_bounds__(256) sum_columns(
     partial[(group * gridDim.y + blockIdx.y) * B + j] = sum;
 }
 
-// The same for two sums, of a and of a*b.
+// The same for two sums of one group, of a and of a*b.
 extern "C" __global__ void __launch_bounds__(256) sum_column_pairs(
     const REAL* __restrict__ a, const REAL* __restrict__ b,
     REAL* __restrict__ partial, REAL* __restrict__ products, long long M, int B, int rows)
 {
     __shared__ REAL sums[8][32], sums_ab[8][32];
     int j = blockIdx.x * 32 + threadIdx.x;
-    long long group = blockIdx.z, first = (long long)blockIdx.y * rows;
+    long long first = (long long)blockIdx.y * rows;
     long long last = first + rows < M ? first + rows : M;
     REAL sum = 0, sum_ab = 0;
     if (j < B) {
         for (long long m = first + threadIdx.y; m < last; m += 8) {
-            long long i = (group * M + m) * B + j;
+            long long i = m * B + j;
             sum += a[i];
             sum_ab += a[i] * b[i];
         }
@@ -71,8 +73,8 @@ extern "C" __global__ void __launch_bounds__(256) sum_column_pairs(
         sum += sums[k][threadIdx.x];
         sum_ab += sums_ab[k][threadIdx.x];
     }
-    partial[(group * gridDim.y + blockIdx.y) * B + j] = sum;
-    products[(group * gridDim.y + blockIdx.y) * B + j] = sum_ab;
+    partial[(long long)blockIdx.y * B + j] = sum;
+    products[(long long)blockIdx.y * B + j] = sum_ab;
 }
 
 // B = 1: a block of 256 threads walks along `rows` elements of a group.

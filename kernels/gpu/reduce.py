@@ -24,7 +24,7 @@ def chunks(length: int, groups: int, width: int) -> tuple[int, int]:
     """(elements of a chunk, number of chunks) for sums of `length` elements, from shapes alone."""
     wanted = max(1, min(BLOCKS // max(1, groups * width), -(-length // 64)))
     rows = max(1, -(-length // wanted))
-    return rows, -(-length // rows)
+    return rows, max(1, -(-length // rows))  # a sum of nothing is a chunk without elements
 
 
 def middle_sums(what: int, a: Array, b: Array, A: int, M: int, B: int) -> Array:
@@ -33,7 +33,7 @@ def middle_sums(what: int, a: Array, b: Array, A: int, M: int, B: int) -> Array:
     rows, number = chunks(M, A, width)
     partial = cupy.empty((A, number, B), a.dtype)
     if B > 1:
-        _columns.blocks((width, number, A), (32, 8), what, a, b, partial, M, B, rows)
+        _columns.blocks((A * width, number), (32, 8), what, a, b, partial, M, B, rows)
     else:
         _rows.blocks((A, number), (THREADS,), what, a, b, partial, M, rows)
     return combine(partial)
@@ -70,7 +70,7 @@ def paired_sums(a: Array, b: Array) -> tuple[Array, Array]:
     M, width = a.size // C, -(-C // 32)
     rows, number = chunks(M, 1, width)
     partial, products = (cupy.empty((1, number, C), a.dtype) for _ in range(2))
-    _pairs.blocks((width, number, 1), (32, 8), a, b, partial, products, M, C, rows)
+    _pairs.blocks((width, number), (32, 8), a, b, partial, products, M, C, rows)
     return combine(partial).reshape(C), combine(products).reshape(C)
 
 

@@ -302,7 +302,12 @@ class Layer(metaclass=Spelling):
         return check_array(self.name, x, self.input_shape, self.dtype)
 
     def _check_home(self, x: Any) -> None:
-        """TypeError when the input lives on another backend than the parameters."""
+        """TypeError when the input lives elsewhere than the parameters, or cannot live there."""
+        if self.dtype.kind == "c" and any(map(on_gpu, x if isinstance(x, tuple) else (x,))):
+            raise TypeError(
+                f"{self.name}: complex numbers do not run on the GPU, which has float32 and "
+                'float64; complex models stay on the CPU: layer.to("numpy")'
+            )
         own = next(iter(self.params.values()), None)
         for part in x if isinstance(x, tuple) else (x,):
             if own is not None and on_gpu(part) != on_gpu(own):
