@@ -72,6 +72,10 @@ def pytest_configure(config: pytest.Config) -> None:
         except RuntimeError as error:
             raise pytest.UsageError(f"--device cuda: {error}") from None
         minigan.use("numpy")
+    if where != "cpu":
+        from tests import device
+
+        config.pluginmanager.register(device.Tally())
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from unittest import mock
 
 import cupy
 import numpy as np
+import pytest
 
 from minigan import losses, objectives, optimizers, penalties
 from minigan.backend import move, on_gpu
@@ -28,7 +29,8 @@ from minigan.kernels import cpu, gpu
 from minigan.kernels.gpu import launch
 from minigan.layers.base import Cache, First, Layer
 
-launches: Counter[str] = Counter()  # of the project's kernels, in all and in the present test
+launches: Counter[str] = Counter()  # of the project's kernels
+LEAST = 0.9  # of the tests that the CPU runs, how many the device must run
 _open = True  # inside a call that runs on the device, calls are not carried again
 
 
@@ -73,6 +75,54 @@ def counted() -> Iterator[None]:
 
     with mock.patch.object(launch.Kernel, "blocks", counting):
         yield
+
+
+class Tally:
+    """A pytest plugin: what ran on the device, said at the end, and held to the whole suite."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.reached = 0  # tests that launched a kernel
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: Any, nextitem: Any) -> Any:
+        before = launches.total()
+        result = yield
+        self.reached += launches.total() > before
+        return result
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.skipped:
+            on_request = "test: run it with --" in str(report.longrepr)
+            self.outcomes["on request" if on_request else "skipped"] += 1
+        elif report.when == "call":
+            self.outcomes["run"] += 1
+
+    def pytest_terminal_summary(self, terminalreporter: Any, config: Any) -> None:
+        run, of = self.outcomes["run"], self.outcomes["run"] + self.outcomes["skipped"]
+        terminalreporter.write_line(
+            f"device {config.getoption('--device')}: {run} of {of} tests run, {self.reached} of "
+            f"them launched minigan's kernels, {launches.total()} launches"
+        )
+        for fault in self.faults(config):
+            terminalreporter.write_line(f"device: {fault}", red=True)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: Any) -> None:
+        if session.exitstatus == 0 and self.faults(session.config):
+            session.exitstatus = 1
+
+    def faults(self, config: Any) -> list[str]:
+        """What a run of the whole suite must not lack."""
+        whole = config.args_source is config.ArgsSource.TESTPATHS
+        if not whole or config.option.keyword or config.option.markexpr:
+            return []  # a part of the suite
+        never = {name for file in launch.files() for name in launch.kernels(file)} - set(launches)
+        found = [f"kernels that were never launched: {', '.join(sorted(never))}"] if never else []
+        run, skipped = self.outcomes["run"], self.outcomes["skipped"]
+        if run < LEAST * (run + skipped):
+            found.append(f"only {run} of {run + skipped} tests run, fewer than {LEAST:.0%}")
+        return found
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import cupy
 
-from .launch import check_real
+from .launch import check_real, current_device
 
 Array = Any
 
@@ -25,7 +25,7 @@ def empty_like(a: Array, shape: tuple[int, ...]) -> Array:
 
 def number(value: float, dtype: Any) -> Array:
     """One number as an array of shape (1,), written on the device."""
-    return _number(float(value), dtype.name, cupy.cuda.device.get_device_id())
+    return _number(float(value), dtype.name, current_device())
 
 
 @cache

@@ -84,9 +84,9 @@ def gather(
     for n in slices(len(x), rows.out * cols.out * depth * x.dtype.itemsize):
         columns = im2col(x[n], geo).reshape(-1, depth)  # (N*OH*OW, KH*KW*C)
         if y is not None:
-            cupy.matmul(columns, matrix, out=y[n].reshape(len(columns), -1))
+            cupy.matmul(columns, matrix, out=y[n].reshape(len(columns), matrix.shape[1]))
         if other is not None:
-            part = columns.T @ contiguous(other[n]).reshape(len(columns), -1)
+            part = columns.T @ contiguous(other[n]).reshape(len(columns), other.shape[-1])
             total = part if total is None else cupy.add(total, part, out=total)
     return y, total
 
@@ -116,7 +116,7 @@ def im2col(x: Array, geo: Geometry) -> Array:
 def slices(images: int, bytes_each: int) -> Iterator[slice]:
     """The images in slices whose columns fit into WORKSPACE."""
     size = max(1, WORKSPACE // max(1, bytes_each))
-    for first in range(0, images, size):
+    for first in range(0, max(images, 1), size):  # none are one empty slice
         yield slice(first, min(first + size, images))
 
 

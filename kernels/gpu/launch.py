@@ -79,6 +79,11 @@ class Kernel:
             raise TypeError(f"{self}: {p.name} is {a.dtype}, the kernel reads {wanted}")
         if not a.flags.c_contiguous:
             raise ValueError(f"{self}: {p.name} is a strided view of shape {a.shape}; copy it")
+        if a.data.device_id != current_device():
+            raise ValueError(
+                f"{self}: {p.name} is on device {a.data.device_id}, the current one is "
+                f"{current_device()}; compute inside `with cupy.cuda.Device({a.data.device_id}):`"
+            )
         return a
 
     def _number(self, p: Parameter, a: Any, dtype: np.dtype) -> Any:
@@ -105,6 +110,11 @@ class Kernel:
 
     def __str__(self) -> str:
         return f"{self.file}.cu: {self.name}"
+
+
+def current_device() -> int:
+    """The number of the device that CuPy computes on in this thread."""
+    return _cupy().cuda.device.get_device_id()
 
 
 def check_real(dtype: np.dtype, where: str) -> np.dtype:
