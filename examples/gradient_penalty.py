@@ -1,12 +1,12 @@
 """A gradient penalty without automatic differentiation, derived, checked and drawn.
 
-    python examples/gradient_penalty.py [PICTURE]
+    python examples/gradient_penalty.py [PICTURE] [--backend cupy]
 
 Trains a GAN on a ring in the plane twice, without and with the penalty R1, and draws D's gradient
 field g(x) = dD/dx, along which the fakes are pulled, into PICTURE (default gradient_penalty.png).
 """
 
-import sys
+import argparse
 
 import matplotlib
 import numpy as np
@@ -16,6 +16,13 @@ import minigan as mg
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.colors import LogNorm
+
+parser = argparse.ArgumentParser()
+parser.add_argument("picture", nargs="?", metavar="PICTURE", default="gradient_penalty.png")
+parser.add_argument("--backend", choices=["numpy", "cupy", "auto"], help="where arrays live")
+args = parser.parse_args()
+if args.backend:
+    mg.use(args.backend)
 
 GAMMA = 0.1
 
@@ -59,11 +66,12 @@ def penalty_gradient(D, x):
     return dtheta
 
 
-# 3. Believe it: the complex step, Im P(theta + ih u)/h = dP/dtheta . u, with h = 1e-20.
+# 3. Believe it: the complex step, Im P(theta + ih u)/h = dP/dtheta . u, with h = 1e-20: on the
+#    CPU, as complex numbers do not run on the GPU.
 
 
 def check():
-    D, rng = perceptron(2, 1, "critic").astype("float64"), np.random.default_rng(0)
+    D, rng = perceptron(2, 1, "critic").to("numpy").astype("float64"), np.random.default_rng(0)
     x = ring(32, rng).astype("float64")
     u = {name: rng.standard_normal(p.shape) for name, p in D.params.items()}
     by_hand = sum((g * u[name]).sum() for name, g in penalty_gradient(D, x).items())
@@ -93,8 +101,8 @@ def train(kind):
 
 
 def field(D, x):
-    logits, cache = D.forward(x.astype("float32"))
-    return D.backward(np.ones_like(logits), cache, wrt="input")[0]
+    logits, cache = D.forward(mg.asarray(x.astype("float32")))
+    return mg.to_numpy(D.backward(np.ones_like(logits), cache, wrt="input")[0])
 
 
 def draw(gans, path):
@@ -119,5 +127,4 @@ def draw(gans, path):
 
 
 check()
-picture = sys.argv[1] if len(sys.argv) > 1 else "gradient_penalty.png"
-draw({"no penalty": train(None), "with R1": train("r1")}, picture)
+draw({"no penalty": train(None), "with R1": train("r1")}, args.picture)

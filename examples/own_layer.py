@@ -1,9 +1,17 @@
 """A layer of one's own, y = x^2, checked; then the same layer with a mistake in it.
 
-python examples/own_layer.py
+python examples/own_layer.py [--backend cupy]
 """
 
+import argparse
+
 import minigan as mg
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--backend", choices=["numpy", "cupy", "auto"], help="where arrays live")
+args = parser.parse_args()
+if args.backend:
+    mg.use(args.backend)
 
 
 @mg.register

@@ -1,17 +1,21 @@
 """The plain DCGAN that every tutorial starts from, as a yardstick for `minigan train digits`.
 
-    python examples/plain_dcgan.py RUN
+    python examples/plain_dcgan.py RUN [--backend cupy]
     python examples/score_digits.py RUN
 
 No labels, batch 64, Adam 2e-4 with beta_1 0.5, weights from N(0, 0.02): Radford et al. (2016).
 """
 
-import sys
+import argparse
 
 import minigan as mg
 
-if len(sys.argv) != 2:
-    sys.exit("usage: python examples/plain_dcgan.py RUN   (a new folder for the run)")
+parser = argparse.ArgumentParser()
+parser.add_argument("run", metavar="RUN", help="a new folder for the run")
+parser.add_argument("--backend", choices=["numpy", "cupy", "auto"], help="where arrays live")
+args = parser.parse_args()
+if args.backend:
+    mg.use(args.backend)
 
 start = {"kernel_initializer": mg.RandomNormal(stddev=0.02)}
 half = {"strides": 2, "padding": "same", **start}
@@ -44,4 +48,4 @@ discriminator = mg.Sequential(
     name="discriminator",
 )
 gan = mg.GAN(generator, discriminator, batch_size=64, epochs=20)
-mg.train(gan, mg.datasets.digits(), out=sys.argv[1])
+mg.train(gan, mg.datasets.digits(), out=args.run)

@@ -1,13 +1,21 @@
 """A GAN step by hand: points on a ring, no training loop, no helper.
 
-    python examples/ring.py
+    python examples/ring.py [--backend cupy]
 
 Prints how far G's points are from the ring of radius 1, before and after 1000 steps.
 """
 
+import argparse
+
 import numpy as np
 
 import minigan as mg
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--backend", choices=["numpy", "cupy", "auto"], help="where arrays live")
+args = parser.parse_args()
+if args.backend:
+    mg.use(args.backend)
 
 
 def perceptron(inputs, outputs, name):
@@ -21,11 +29,11 @@ rng = np.random.default_rng(0)
 
 
 def latents(n):
-    return rng.standard_normal((n, 8), dtype="float32")
+    return mg.asarray(rng.standard_normal((n, 8), dtype="float32"))
 
 
 def distance_from_ring():
-    points = G.predict(latents(1000))
+    points = mg.to_numpy(G.predict(latents(1000)))
     return float(np.abs(np.linalg.norm(points, axis=1) - 1).mean())
 
 
@@ -33,7 +41,7 @@ print(f"before: {distance_from_ring():.3f}")
 
 for _ in range(1000):
     angle = rng.uniform(0, 2 * np.pi, (128, 1))
-    real = np.concatenate([np.cos(angle), np.sin(angle)], axis=1).astype("float32")
+    real = mg.asarray(np.concatenate([np.cos(angle), np.sin(angle)], axis=1).astype("float32"))
 
     # D: real points should score high, G's points low
     fake, _ = G.forward(latents(128), keep=False)  # nothing of G is needed for D's update

@@ -1,18 +1,25 @@
 """How good are a run's digits? Frechet distance to the real ones, and whether they are read.
 
-    python examples/score_digits.py RUN [RUN ...]
+    python examples/score_digits.py RUN [RUN ...] [--backend cupy]
 
 Trains a small classifier on the embedded digits (seconds), draws 10,000 samples of each run's
 generator (seed 0), and compares features.  Real against real gives the floor.
 """
 
-import sys
+import argparse
 
 import numpy as np
 
 import minigan as mg
 from minigan.run.metrics import DigitFeatures, frechet_distance
 from minigan.run.sampling import SavedGenerator
+
+parser = argparse.ArgumentParser()
+parser.add_argument("runs", nargs="*", metavar="RUN", help="folders of finished runs")
+parser.add_argument("--backend", choices=["numpy", "cupy", "auto"], help="where arrays live")
+args = parser.parse_args()
+if args.backend:
+    mg.use(args.backend)
 
 images, labels = mg.datasets.digits()
 judge = DigitFeatures().train()
@@ -21,7 +28,7 @@ order = np.random.default_rng(0).permutation(len(real))
 floor = frechet_distance(real[order[::2]], real[order[1::2]])
 print(f"real against real  distance {floor:.2f}")
 
-for run in sys.argv[1:]:
+for run in args.runs:
     fakes, wanted = SavedGenerator(run).images(10_000, 0, None)
     probabilities = judge.probabilities(fakes)
     confident = (probabilities.max(axis=1) > 0.9).mean()

@@ -1,6 +1,6 @@
 """What a gradient penalty costs: D's step with it over D's step without, side by side.
 
-    python examples/time_penalties.py [NAME ...]
+    python examples/time_penalties.py [NAME ...] [--backend cupy]
 
 For each network: the median over alternating rounds of the time of D's step (forward and backward
 of a real and a fake batch, and Adam; the penalties' passes where there are any), as a ratio to the
@@ -8,13 +8,20 @@ step without penalty.  By the count of products it should be 1.5 with R1 (6 + 3 
 over the layers), 2 with R1 and R2, and 2 with wgan-gp, which takes its slope on a third batch.
 """
 
-import sys
+import argparse
 import time
 
 import numpy as np
 
 import minigan as mg
 from minigan.gan import EVERYWHERE
+
+parser = argparse.ArgumentParser()
+parser.add_argument("names", nargs="*", metavar="NAME", help="networks (default: all five)")
+parser.add_argument("--backend", choices=["numpy", "cupy", "auto"], help="where arrays live")
+args = parser.parse_args()
+if args.backend:
+    mg.use(args.backend)
 
 BATCHES = {"mlp_digits": 128, "digits": 128, "dcgan64": 64, "upsample64": 32, "flowers": 32}
 PENALTIES = {"none": None, "R1": "r1", "wgan-gp": "wgan-gp", "R1 + R2": ["r1", "r2"]}
@@ -32,19 +39,26 @@ def d_step(gan, real, fake):
     gan.update_d(grads, real_cache, fake_cache)
 
 
+def wait():
+    """A call may return before the GPU has done its work."""
+    if mg.xp.__name__ == "cupy":
+        mg.xp.cuda.Device().synchronize()
+
+
 def seconds(function, *args):
     start = time.perf_counter()
     function(*args)
+    wait()
     return time.perf_counter() - start
 
 
 print(f"{'network':<12}{'ms without':>11}  " + "  ".join(f"{name:>16}" for name in PENALTIES))
-for name in sys.argv[1:] or BATCHES:
+for name in args.names or BATCHES:
     gans = {label: mg.GAN(*mg.models.get(name)(), penalty=p) for label, p in PENALTIES.items()}
     shape = (2, BATCHES[name], *gans["none"].discriminator.input_shape)
-    real, fake = np.random.default_rng(0).random(shape, dtype=np.float32)
+    real, fake = mg.asarray(np.random.default_rng(0).random(shape, dtype=np.float32))
     for gan in gans.values():
-        d_step(gan, real, fake)  # the first finds no memory to use again
+        seconds(d_step, gan, real, fake)  # the first finds no memory to use again
     times = np.array(
         [[seconds(d_step, gan, real, fake) for gan in gans.values()] for _ in range(ROUNDS)]
     )

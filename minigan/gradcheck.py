@@ -17,6 +17,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterable, Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -147,15 +148,15 @@ class LayerCheck:
         return bool(np.allclose(step, difference, rtol=1e-3, atol=1e-6 * np.abs(step).max()))
 
     def gradients(
-        self, layer: Layer, values: dict[str, Array], nudge: float = 0.0
+        self, layer: Layer, values: dict[str, Array], nudge: float = 0.0, where: ModuleType = np
     ) -> dict[str, Array]:
         """The hand-written gradient of sum(dy * y) at these inputs and parameters, by name.
 
         dy, and y where backward reads it again, are moved by the relative amount `nudge`, up or
         down at random.
         """
-        y, cache = self.forward(layer, self._install(layer, values))
-        dy = move(self.dy, layer.home)
+        y, cache = self.forward(layer, self._install(layer, values, where))
+        dy = move(self.dy, where)
         if nudge:
             dy = dy * (1 + nudge * self._signs(dy))
             y *= 1 + nudge * self._signs(y)
@@ -171,14 +172,17 @@ class LayerCheck:
         named = {f"input {i}" if len(parts) > 1 else "input": a for i, a in enumerate(parts)}
         return {k: a for k, a in named.items() if a.dtype.kind == "f"} | dict(self.layer.params)
 
-    def _install(self, layer: Layer, values: dict[str, Array]) -> Any:
-        """Write the parameters into the layer; return the inputs."""
+    def _install(self, layer: Layer, values: dict[str, Array], where: ModuleType = np) -> Any:
+        """Write the parameters into the layer; return the inputs at its home.
+
+        A layer without parameters does not know its home.
+        """
         for name, p in layer.params.items():
             write(p, values[name])
         x: Any = values.get("input", self.x)
         if isinstance(self.x, tuple):
             x = tuple(values.get(f"input {i}", a) for i, a in enumerate(self.x))
-        return move(x, layer.home)
+        return move(x, where)
 
     def loss(self, values: dict[str, Array]) -> Any:
         y, _ = self.forward(self.twin, self._install(self.twin, values))
@@ -196,8 +200,11 @@ class LayerCheck:
         yield from second_order_rows(self)
         if self.on_gpu:
             there = self.layer.to("cupy")
-            yield from self.rounded("GPU, float64", there, values, grads)
-            yield from self.rounded("GPU, float32", there.astype("float32"), values, grads)
+            for engine, other in (
+                ("GPU, float64", there),
+                ("GPU, float32", there.astype("float32")),
+            ):
+                yield from self.rounded(engine, other, values, grads, there.home)
         else:
             yield from self.rounded("float32", self.layer.astype("float32"), values, grads)
 
@@ -252,7 +259,12 @@ class LayerCheck:
         return Row(self.what, "hessian", "complex", error, 1e-11, verdict(error, 1e-11))
 
     def rounded(
-        self, engine: str, other: Layer, values: dict[str, Array], grads: dict[str, Array]
+        self,
+        engine: str,
+        other: Layer,
+        values: dict[str, Array],
+        grads: dict[str, Array],
+        where: ModuleType = np,
     ) -> Iterator[Row]:
         """The same passes elsewhere, in float32 or on a GPU, against the CPU's in float64.
 
@@ -266,12 +278,12 @@ class LayerCheck:
         epsilon = float(np.finfo(other.dtype).eps)
         one_rounding = [self._rounded_gradients(values, epsilon) for _ in range(ROUNDINGS)]
         terms = sum(a.size for a in values.values()) + self.dy.size
-        y, _ = self.forward(other, self._install(other, rounded))
+        y, _ = self.forward(other, self._install(other, rounded, where))
         if y.dtype != other.dtype:
             note = f"{other.dtype} in, {y.dtype} out"
             yield Row(self.what, "output", engine, float("nan"), 0.0, "FAIL", note)
             return
-        found = move(self.gradients(other, rounded), np)
+        found = move(self.gradients(other, rounded, where=where), np)
         for name, g in grads.items():
             if name in self.null:
                 continue  # zero in exact arithmetic: there is no relative error

@@ -78,13 +78,14 @@ def gather(
     """(im2col(x) @ matrix as images, im2col(x)^T @ other): either may be left out."""
     x, (rows, cols) = contiguous(x), geo
     depth = rows.kernel * cols.kernel * x.shape[-1]
-    y = total = None
+    y: Any = None
+    total: Any = None
     if matrix is not None:
         y = cupy.empty((len(x), rows.out, cols.out, matrix.shape[1]), x.dtype)
     for n in slices(len(x), rows.out * cols.out * depth * x.dtype.itemsize):
         columns = im2col(x[n], geo).reshape(-1, depth)  # (N*OH*OW, KH*KW*C)
-        if y is not None:
-            cupy.matmul(columns, matrix, out=y[n].reshape(len(columns), matrix.shape[1]))
+        if matrix is not None:
+            cupy.matmul(columns, matrix, out=y[n].reshape(len(columns), y.shape[-1]))
         if other is not None:
             part = columns.T @ contiguous(other[n]).reshape(len(columns), other.shape[-1])
             total = part if total is None else cupy.add(total, part, out=total)

@@ -58,7 +58,7 @@ def subtract_scaled(a: Array, b: Array, scale_b: Array, c: Array, scale_c: Array
 def _small(large: Array, *operands: Any) -> list[Any]:
     """M*B and B of the large array, then each small operand and its strides along A and B."""
     numbers = (int, float, np.number)
-    arrays = [number(a, large.dtype) if isinstance(a, numbers) else a for a in operands]
+    arrays = [number(float(a), large.dtype) if isinstance(a, numbers) else a for a in operands]
     fitted = _fitted(large.shape, [a.shape for a in arrays])
     if fitted is None:  # they have no view in common: written out in full
         arrays = [a if a.size == 1 else cupy.broadcast_to(a, large.shape) for a in arrays]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .. import losses, objectives, penalties
+from ..backend import use, xp
 from ..gradcheck import check_gradients
 from ..kernels import cpu, reference
 from ..kernels.cpu import grids, plan
@@ -45,18 +47,34 @@ def main(first_failure: bool = False) -> int:
 
 
 def all_rows() -> Iterator[Row]:
-    """The rows of the table, kernels first."""
-    with plan.exactly():  # the plain forms; those by Cook and Toom have rows of their own
-        yield from kernel_rows()
-    yield from value_rows()
-    yield from critic_rows()
-    yield from loss_rows()
+    """The rows of the table, kernels first.
+
+    Kernels, values and losses are the CPU's.  Layers and GANs live where the backend in use says:
+    on a GPU their passes are compared with the CPU's.
+    """
+    with on_the_cpu():
+        with plan.exactly():  # the plain forms; those by Cook and Toom have rows of their own
+            yield from kernel_rows()
+        yield from value_rows()
+        yield from critic_rows()
+        yield from loss_rows()
     for label, make, shape, options in layer_cases():
         rows = check_gradients(make(), shape, **options).rows
         yield from (replace(row, what=label) for row in rows)
     for label, gan in gan_cases():
         for row in check_gradients(gan, batch=3).rows:
             yield replace(row, what=f"{row.what}, {label}")
+
+
+@contextmanager
+def on_the_cpu() -> Iterator[None]:
+    """Inside the block, new arrays are born on the CPU."""
+    chosen = xp().__name__
+    use("numpy")
+    try:
+        yield
+    finally:
+        use(chosen)
 
 
 # kernels against the definitions
