@@ -12,7 +12,10 @@ from . import sanitize
 HERE = Path(__file__).parent
 SCRIPT = HERE / "launch_fault.py"
 
-pytestmark = [pytest.mark.slow, pytest.mark.gpu, pytest.mark.usefixtures("rig")]
+ROOT = HERE.parents[1]
+PROJECT = HERE / "project_kernels.py"
+
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("rig")]
 
 FAULTS = [  # sanitizer, kernel, blocks, what the sanitizer calls it
     ("address", "global_write", 2, "heap-buffer-overflow"),
@@ -35,6 +38,7 @@ def run(sanitizer: str, kernel: str, blocks: int) -> subprocess.CompletedProcess
     return sanitize.run(SCRIPT, sanitizer, kernel, str(blocks))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sanitizer", "kernel", "blocks", "what"), FAULTS)
 def test_finds(sanitizer: str, kernel: str, blocks: int, what: str) -> None:
     result = run(sanitizer, kernel, blocks)
@@ -43,6 +47,7 @@ def test_finds(sanitizer: str, kernel: str, blocks: int, what: str) -> None:
     assert f"cu:{line_of(kernel)}" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", ["address", "thread"])
 @pytest.mark.parametrize("kernel", CORRECT)
 def test_passes(sanitizer: str, kernel: str) -> None:
@@ -51,6 +56,7 @@ def test_passes(sanitizer: str, kernel: str) -> None:
     assert result.stdout.startswith("ran ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", ["address", "thread"])
 def test_the_kernels_of_cupy_pass(sanitizer: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
@@ -63,3 +69,26 @@ def test_the_kernels_of_cupy_pass(sanitizer: str, tmp_path: Path) -> None:
     )
     result = sanitize.run(script, sanitizer)
     assert result.returncode == 0, result.stderr
+
+
+def project(sanitizer: str, how_many: str) -> None:
+    """Nothing is found, and every kernel of every .cu file was launched."""
+    from minigan.kernels.gpu import launch
+
+    result = sanitize.run(PROJECT, sanitizer, str(ROOT), how_many)
+    assert result.returncode == 0, result.stderr
+    dtypes = ("float32",) if how_many == "once" else ("float32", "float64")
+    kernels = {f"{file} {name}" for file in launch.files() for name in launch.kernels(file)}
+    wanted = {f"launched {kernel} {dtype}" for kernel in kernels for dtype in dtypes}
+    assert set(result.stdout.splitlines()) == wanted
+
+
+@pytest.mark.parametrize("sanitizer", ["address", "thread"])
+def test_the_kernels_of_the_project_pass(sanitizer: str) -> None:
+    project(sanitizer, "once")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sanitizer", "how_many"), [("address", "all"), ("thread", "few")])
+def test_the_kernels_of_the_project_pass_on_more_shapes(sanitizer: str, how_many: str) -> None:
+    project(sanitizer, how_many)
