@@ -18,6 +18,14 @@ def contiguous(a: Array) -> Array:
     return a if a.flags.c_contiguous else cupy.ascontiguousarray(a)
 
 
+def alike(*arrays: Array) -> list[Array]:
+    """The arrays as `contiguous` gives them; ValueError unless they have one shape."""
+    shapes = {a.shape for a in arrays}
+    if len(shapes) > 1:
+        raise ValueError(f"arrays of one shape are needed, got {', '.join(map(str, shapes))}")
+    return [contiguous(a) for a in arrays]
+
+
 def empty_like(a: Array, shape: tuple[int, ...]) -> Array:
     """A new array of a's dtype and home."""
     return cupy.empty(shape, a.dtype)

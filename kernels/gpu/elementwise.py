@@ -6,7 +6,7 @@ from typing import Any
 
 import cupy
 
-from .arrays import contiguous, into
+from .arrays import alike, contiguous, into
 from .launch import kernel
 from .reduce import chunks, combine
 
@@ -31,7 +31,7 @@ def _apply(kind: str, x: Array, slope: float = 0.0, out: Array | None = None) ->
 
 
 def _pull(kind: str, dy: Array, a: Array, slope: float = 0.0, out: Array | None = None) -> Array:
-    dy, a = contiguous(dy), contiguous(a)
+    dy, a = alike(dy, a)
     dx = _room(dy, out)
     _backward(dy.size, dy, a, dx, KINDS[kind], slope)
     return into(dx, out)
@@ -44,8 +44,7 @@ def _room(like: Array, out: Array | None) -> Array:
 
 def _move(kind: str, dy: Array, ddy: Array, a: Array, ta: Array) -> Array:
     ddx = cupy.empty(ddy.shape, ddy.dtype)
-    given = map(contiguous, (dy, ddy, a, ta))
-    _tangent(ddx.size, *given, ddx, KINDS[kind])
+    _tangent(ddx.size, *alike(dy, ddy, a, ta), ddx, KINDS[kind])
     return ddx
 
 
@@ -120,7 +119,7 @@ def biased_activation_backward(
     dy: Array, y: Array, kind: str, slope: float, out: Array | None = None
 ) -> tuple[Array, Array]:
     """(dz = dy * f'(z) from y = f(z), dbias = the sum of dz over all axes but the last)."""
-    dy, y, C = contiguous(dy), contiguous(y), dy.shape[-1]
+    (dy, y), C = alike(dy, y), dy.shape[-1]
     M, width = dy.size // C, -(-C // 32)
     rows, number = chunks(M, 1, width)
     partial = cupy.empty((1, number, C), dy.dtype)
@@ -132,7 +131,7 @@ def biased_activation_backward(
 
 def multiply(a: Array, b: Array) -> Array:
     """Elementwise product of arrays of one shape."""
-    a, b = contiguous(a), contiguous(b)
+    a, b = alike(a, b)
     y = cupy.empty_like(a)
     _multiply(y.size, a, b, y)
     return y

@@ -29,6 +29,7 @@ SIGNATURE = re.compile(
 )
 PARAMETER = re.compile(r"(const )?(REAL|int|long long|word)\s*(\*?)\s*(?:__restrict__ )?(\w+)")
 NUMBERS: dict[str, Any] = {"int": np.int32, "long long": np.int64, "word": np.uint64}
+LIMITS = {name: (int(np.iinfo(t).min), int(np.iinfo(t).max)) for name, t in NUMBERS.items()}
 
 
 class Parameter(NamedTuple):
@@ -66,12 +67,13 @@ class Kernel:
             raise TypeError(
                 f"{self} takes {len(self.parameters)} arguments ({names}), got {len(arguments)}"
             )
+        here = current_device()
         return tuple(
-            self._array(p, a, dtype) if p.pointer else self._number(p, a, dtype)
+            self._array(p, a, dtype, here) if p.pointer else self._number(p, a, dtype)
             for p, a in zip(self.parameters, arguments, strict=True)
         )
 
-    def _array(self, p: Parameter, a: Any, dtype: np.dtype) -> Array:
+    def _array(self, p: Parameter, a: Any, dtype: np.dtype, here: int) -> Array:
         wanted = dtype if p.type == "REAL" else np.dtype(NUMBERS[p.type])
         if not isinstance(a, _cupy().ndarray):
             raise TypeError(f"{self}: {p.name} is a {type(a).__name__}; give a CuPy array")
@@ -79,22 +81,23 @@ class Kernel:
             raise TypeError(f"{self}: {p.name} is {a.dtype}, the kernel reads {wanted}")
         if not a.flags.c_contiguous:
             raise ValueError(f"{self}: {p.name} is a strided view of shape {a.shape}; copy it")
-        if a.data.device_id != current_device():
+        if a.data.device_id != here:
+            there = a.data.device_id
             raise ValueError(
-                f"{self}: {p.name} is on device {a.data.device_id}, the current one is "
-                f"{current_device()}; compute inside `with cupy.cuda.Device({a.data.device_id}):`"
+                f"{self}: {p.name} is on device {there}, the current one is {here}; compute inside "
+                f"`with cupy.cuda.Device({there}):`"
             )
         return a
 
     def _number(self, p: Parameter, a: Any, dtype: np.dtype) -> Any:
         if p.type == "REAL":
-            if isinstance(a, bool) or not isinstance(a, (int, float, np.number)):
+            if type(a) is bool or not isinstance(a, (int, float, np.number)):
                 raise TypeError(f"{self}: {p.name} is a {type(a).__name__}; give a number")
             return dtype.type(a)
-        if isinstance(a, bool) or not isinstance(a, (int, np.integer)):
+        if type(a) is not int and not isinstance(a, np.integer):  # a bool is neither
             raise TypeError(f"{self}: {p.name} is a {type(a).__name__}; give a whole number")
-        limits = np.iinfo(NUMBERS[p.type])
-        if not limits.min <= a <= limits.max:
+        low, high = LIMITS[p.type]
+        if not low <= a <= high:
             raise ValueError(
                 f"{self}: {p.name}={a} does not fit into {p.type}; "
                 "give the operation fewer elements at a time"
@@ -105,7 +108,7 @@ class Kernel:
         """REAL in this launch: the dtype of the first array of REAL."""
         for p, a in zip(self.parameters, arguments, strict=False):
             if p.pointer and p.type == "REAL" and hasattr(a, "dtype"):
-                return check_real(a.dtype, str(self))
+                return check_real(a.dtype, self)
         raise TypeError(f"{self}: no array among the arguments {[p.name for p in self.parameters]}")
 
     def __str__(self) -> str:
@@ -117,9 +120,9 @@ def current_device() -> int:
     return _cupy().cuda.device.get_device_id()
 
 
-def check_real(dtype: np.dtype, where: str) -> np.dtype:
+def check_real(dtype: np.dtype, where: Any) -> np.dtype:
     """The dtype if kernels compute in it: float32 or float64."""
-    if dtype.name not in ("float32", "float64"):
+    if dtype.char not in "fd":
         raise TypeError(
             f"{where}: {dtype} does not run on the GPU, which has float32 and float64; "
             "complex models stay on the CPU (mg.use('numpy'))"

@@ -13,7 +13,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from .arrays import contiguous, into, number
+from .arrays import alike, contiguous, into, number
 from .launch import kernel
 
 Array = Any
@@ -42,7 +42,7 @@ def scale_shift(x: Array, scale: Array, shift: Array, out: Array | None = None) 
 
 def normalise_dx(g: Array, xhat: Array, scale: Array, mean_g: Array, mean_gx: Array) -> Array:
     """scale * (g - mean(g) - xhat * mean(g*xhat)); the means are those of the normalised group."""
-    g, xhat = contiguous(g), contiguous(xhat)
+    g, xhat = alike(g, xhat)
     dx = cupy.empty_like(g)
     _normalise_dx(g.size, g, xhat, dx, *_small(g, scale, mean_g, mean_gx))
     return dx
@@ -50,7 +50,7 @@ def normalise_dx(g: Array, xhat: Array, scale: Array, mean_g: Array, mean_gx: Ar
 
 def subtract_scaled(a: Array, b: Array, scale_b: Array, c: Array, scale_c: Array) -> Array:
     """a - b * scale_b - c * scale_c. May write into a."""
-    a, b, c = map(contiguous, (a, b, c))
+    a, b, c = alike(a, b, c)
     _subtract_scaled(a.size, a, b, c, *_small(a, scale_b, scale_c))
     return a
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import cupy
 
-from .arrays import contiguous
+from .arrays import alike, contiguous
 from .launch import THREADS, kernel
 
 Array = Any
@@ -58,14 +58,14 @@ def column_sums(a: Array) -> Array:
 
 def product_sums(a: Array, b: Array) -> Array:
     """The sum of a*b over all axes but the last: (..., C), (..., C) -> (C,)."""
-    a, b = contiguous(a), contiguous(b)
+    a, b = alike(a, b)
     C = a.shape[-1]
     return middle_sums(PRODUCT, a, b, 1, a.size // C, C).reshape(C)
 
 
 def paired_sums(a: Array, b: Array) -> tuple[Array, Array]:
     """(column_sums(a), product_sums(a, b))."""
-    a, b = contiguous(a), contiguous(b)
+    a, b = alike(a, b)
     C = a.shape[-1]
     M, width = a.size // C, -(-C // 32)
     rows, number = chunks(M, 1, width)

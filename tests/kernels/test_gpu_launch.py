@@ -210,3 +210,22 @@ def test_the_grid_has_a_thread_for_each_element(cupy):
         y = cupy.full(n, 7, "float32")
         activation(n, x, y, 0, 0.2)
         assert (y == 1).all()
+
+
+@pytest.mark.gpu
+def test_an_array_of_another_device_is_an_error(x, monkeypatch):
+    from minigan.kernels.gpu import launch
+
+    monkeypatch.setattr(launch, "current_device", lambda: 1)
+    with pytest.raises(ValueError, match=r"p is on device 0, the current one is 1; .*Device\(0\)"):
+        launch.kernel("normalise", "multiply")(x.size, x, x, x)
+
+
+@pytest.mark.gpu
+def test_arrays_of_other_shapes_are_refused(cupy):
+    from minigan.kernels import gpu
+
+    a, b = cupy.ones((2, 3)), cupy.ones((3, 2))
+    for kernel in (gpu.multiply, gpu.paired_sums, gpu.product_sums, gpu.tanh_backward):
+        with pytest.raises(ValueError, match=r"arrays of one shape are needed, got"):
+            kernel(a, b)
