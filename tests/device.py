@@ -44,6 +44,8 @@ class Saved:
 @contextmanager
 def carried() -> Iterator[None]:
     """Inside the block public calls run on the device."""
+    global _open
+    _open = True  # whatever a test that interrupts itself has left
     with ExitStack() as stack:
 
         def patch(owner: Any, name: str, value: Any) -> None:

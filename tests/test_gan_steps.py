@@ -326,6 +326,7 @@ def test_the_seed_of_the_gan_is_that_of_the_library_unless_given():
         mg.seed(0)
 
 
+@pytest.mark.cpu("the memory of the host")
 def test_a_steady_step_allocates_no_large_array():
     """After the first steps all that is large comes from the pool, which makes nothing anew."""
     gan = mg.GAN(*mg.models.digits(), **mg.recipes.digits)

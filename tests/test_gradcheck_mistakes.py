@@ -55,6 +55,7 @@ def test_the_worst_element_is_named_with_both_values():
     assert "worst at (0, 0, 0): 0 by hand" in row.note and "numerically" in row.note
 
 
+@pytest.mark.cpu("its mistakes are made with NumPy")
 def test_a_forward_that_changes_its_input_is_caught():
     class Wrong(Own):
         def compute(self, x, training, rng, keep):
@@ -65,6 +66,7 @@ def test_a_forward_that_changes_its_input_is_caught():
     assert "changed x" in notes(failing(Wrong()))
 
 
+@pytest.mark.cpu("its mistakes are made with NumPy")
 def test_a_backward_that_changes_dy_is_caught():
     class Wrong(Own):
         def pullback(self, dy, saved, to_input, to_params):
@@ -75,6 +77,7 @@ def test_a_backward_that_changes_dy_is_caught():
     failing(Wrong())
 
 
+@pytest.mark.cpu("its mistakes are made with NumPy")
 def test_a_stale_cache_is_caught():
     class Wrong(Own):
         def compute(self, x, training, rng, keep):
@@ -87,6 +90,7 @@ def test_a_stale_cache_is_caught():
     assert "a cache does not last" in notes(failing(Wrong()))
 
 
+@pytest.mark.cpu("its mistakes are made with NumPy")
 def test_an_output_that_the_next_forward_overwrites_is_caught():
     class Wrong(Own):
         buffer = None
@@ -127,6 +131,7 @@ def test_missing_parameter_gradients_are_caught():
     assert "other keys" in notes(failing(Wrong()))
 
 
+@pytest.mark.cpu("its mistakes are made with NumPy")
 def test_float64_that_leaks_into_a_gradient_is_caught():
     leak = changed(dx=lambda d, x: d * np.ones(1, np.float64))
     assert "float32 in, float64 out" in notes(failing(leak))
@@ -134,6 +139,7 @@ def test_float64_that_leaks_into_a_gradient_is_caught():
     assert "float32 in, float64 out" in notes(failing(leak))
 
 
+@pytest.mark.cpu("its mistakes are made with NumPy")
 def test_float64_that_leaks_into_the_output_is_caught():
     class Wrong(Own):
         def compute(self, x, training, rng, keep):

@@ -53,6 +53,7 @@ def test_forward_and_backward_are_the_chain_of_the_layers():
     assert all(np.array_equal(grads[k], g) for k, g in expected.items())
 
 
+@pytest.mark.cpu("what a cache holds on the host")
 @pytest.mark.parametrize(
     "tail",
     [

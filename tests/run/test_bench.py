@@ -49,6 +49,7 @@ def test_the_plan_names_every_convolution_of_a_pair(capsys):
     assert any("toom F(4x4, 5x5) inwards" in line for line in lines)
 
 
+@pytest.mark.cpu("the profile of its stages")
 def test_the_profile_counts_every_product():
     """By hand: 2 a multiply-add, in each pass that a step makes."""
     gan = make("separate")
