@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -29,10 +30,16 @@ def ops(array: Any) -> ModuleType:
     if isinstance(array, np.ndarray):
         return _numpy_set
     if "cupy" in sys.modules and isinstance(array, sys.modules["cupy"].ndarray):
-        from . import gpu
-
-        return gpu
+        return _gpu_set()
     return reference
+
+
+@cache
+def _gpu_set() -> ModuleType:
+    """Imports CuPy: for those who have its arrays."""
+    from . import gpu
+
+    return gpu
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -18,6 +19,12 @@ import numpy as np
 
 Array = Any
 DTYPES = ("float32", "float64", "complex128")
+NO_MEMORY = (  # how CuPy, cuBLAS, CUDA's runtime and its driver call it
+    "OutOfMemoryError",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "cudaErrorMemoryAllocation",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+)
 ALIGNMENT = 256  # bytes, of each array in an upload: what CUDA gives its own allocations
 
 _module: ModuleType | None = None
@@ -56,7 +63,14 @@ def choose() -> tuple[ModuleType, str]:
 
 def xp() -> ModuleType:
     """The array module in use; at first that of MINIGAN_BACKEND, or NumPy."""
-    return _module or use(os.environ.get("MINIGAN_BACKEND", "").strip() or "numpy")
+    if _module is None:
+        named = os.environ.get("MINIGAN_BACKEND", "").strip()
+        try:
+            use(named or "numpy")
+        except (ValueError, RuntimeError) as error:
+            raise type(error)(f"MINIGAN_BACKEND={named}: {error}") from None
+    assert _module is not None
+    return _module
 
 
 def _usable_cupy() -> ModuleType:
@@ -150,13 +164,19 @@ class Constant:
 
 @contextmanager
 def room_for(batch: int, what: str) -> Iterator[None]:
-    """Inside the block, a GPU that runs out of memory is told of with a batch size to try."""
+    """Inside the block, a GPU that runs out of memory is told of with a batch size to try.
+
+    What the block held is let go first: a smaller batch may be tried at once.
+    """
     try:
         yield
+        return
     except Exception as error:
-        if type(error).__name__ != "OutOfMemoryError":
+        text = f"{type(error).__name__} {error}"
+        if not any(name in text for name in NO_MEMORY):
             raise
-        raise out_of_memory(batch, what) from error
+        traceback.clear_frames(error.__traceback__)
+    raise out_of_memory(batch, what)
 
 
 def out_of_memory(batch: int, what: str) -> MemoryError:

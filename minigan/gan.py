@@ -215,10 +215,8 @@ class GAN(Sampler):
             z_d = self.draw_latents(self.fakes_for(n), "latents, d")
         if z_g is None and self.update != "simultaneous":
             z_g = self.draw_latents(n, "latents, g")
-        # all is checked before anything moves, and then goes to the networks' home in one copy
+        # all is checked before anything moves
         z_d, z_g = (z if z is None else self.generator.cast_input(z) for z in (z_d, z_g))
-        noise = self._drawn_noise(n, len(images_of(z_d)))
-        real, z_d, z_g, self._drawn = move((real, z_d, z_g, noise), self.generator.home)
         self.discriminator.check_input(real)
         for z in (z_d, z_g):
             if z is not None:
@@ -226,9 +224,14 @@ class GAN(Sampler):
         drawn = {"fakes_for_D": z_d, "fakes_for_G": z_g}
         fakes = {kind: len(images_of(z)) for kind, z in drawn.items() if z is not None}
         check_pairs(self.objective, real_images=n, **fakes)
-        with steady(), room_for(n, "GAN: train_step"):
-            logs = STEPS[self.update](self, real, z_d, z_g)
-        self._drawn = {}
+        noise = self._drawn_noise(n, len(images_of(z_d)))
+        try:
+            with steady(), room_for(n, "GAN: train_step"):
+                # to the networks' home, in one copy
+                real, z_d, z_g, self._drawn = move((real, z_d, z_g, noise), self.generator.home)
+                logs = STEPS[self.update](self, real, z_d, z_g)
+        finally:
+            self._drawn = {}
         self.step_count += 1
         return logs
 

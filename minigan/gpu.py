@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+OLDEST = 14  # version of CuPy
 INSTALL = "pip install 'minigan[cuda12]' (or [cuda13], to match the driver)"
 NUMPY = 'or use the CPU: mg.use("numpy"), --backend numpy'
 
@@ -33,11 +34,16 @@ def probed() -> ModuleType:
     """
     try:
         import cupy
-    except ImportError as error:
+    except Exception as error:  # one built for another NumPy fails in its own ways
         raise RuntimeError(
             f"the cupy backend needs CuPy, which cannot be imported ({error}).\n"
             f"Install it with {INSTALL},\n{NUMPY}"
         ) from error
+    if int(cupy.__version__.split(".")[0]) < OLDEST:
+        raise RuntimeError(
+            f"the cupy backend needs CuPy {OLDEST} or newer, this is {cupy.__version__}.\n"
+            f"Install it with {INSTALL},\n{NUMPY}"
+        )
     for probe in PROBES:
         try:
             probe.attempt(cupy)

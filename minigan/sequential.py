@@ -190,7 +190,7 @@ class Sequential(Container):
         for k in range(0, n, batch_size):
             batch = slice(k, k + batch_size)
             part = tuple(a[batch] for a in x) if isinstance(x, tuple) else x[batch]
-            with room_for(batch_size, f"{self.name}: predict"):
+            with room_for(min(batch_size, n - k), f"{self.name}: predict"):
                 part = move(part, module)
                 parts.append(self.forward(part, training=False, keep=False)[0])
         if not parts:

@@ -29,7 +29,9 @@ def restored(monkeypatch):
 @pytest.fixture
 def probes(monkeypatch):
     """A CuPy that is installed, with all probes as if they had passed; returns their list."""
-    monkeypatch.setitem(sys.modules, "cupy", types.ModuleType("cupy"))
+    cupy = types.ModuleType("cupy")
+    cupy.__version__ = "14.2.0"
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
     passing = [probe._replace(attempt=lambda cupy: None) for probe in gpu.PROBES]
     monkeypatch.setattr(gpu, "PROBES", passing)
     return passing
@@ -59,6 +61,12 @@ def test_each_missing_part_is_named_with_its_remedy(which, named, probes, capsys
     assert mg.use("auto") is np
     assert named in capsys.readouterr().err
     assert gpu.describe() == [f"GPU: {text.splitlines()[0]}"]
+
+
+def test_an_old_cupy_is_refused(probes):
+    sys.modules["cupy"].__version__ = "13.6.0"
+    with pytest.raises(RuntimeError, match=r"needs CuPy 14 or newer, this is 13\.6\.0"):
+        mg.use("cupy")
 
 
 def test_a_device_that_computes_wrongly_is_not_used():

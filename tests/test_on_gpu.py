@@ -241,6 +241,15 @@ def test_both_backends_side_by_side():
         here.to("torch")
 
 
+def test_a_failed_step_holds_nothing(rig):
+    gan = make("wgan-gp", "cupy", "float32")
+    real = np.zeros((64, 28, 28, 1), np.float32)
+    with little_memory(rig, 1000):  # not even the upload fits
+        with pytest.raises(MemoryError, match=r"train_step: a batch of 64 .* batch size of 32"):
+            gan.train_step(real)
+    assert not gan._drawn
+
+
 def test_complex_numbers_stay_on_the_cpu():
     mg.use("cupy")
     layer = mg.Dense(3, activation="tanh")
@@ -268,6 +277,8 @@ def test_out_of_memory_names_a_batch_size_to_try(rig):
     with little_memory(rig, 60_000):
         with pytest.raises(MemoryError, match=r"predict: a batch of 40 .* batch size of 20"):
             gan.D.predict(real, batch_size=40)
+        with pytest.raises(MemoryError, match=r"predict: a batch of 64 .* batch size of 32"):
+            gan.D.predict(real, batch_size=128)
     assert np.isfinite(float(gan.train_step(real[:2])["d_loss"]))
 
 

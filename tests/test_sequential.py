@@ -135,6 +135,60 @@ class Soft(mg.LeakyReLU):
         return super().derivative(dy, a)
 
 
+class Doubled(mg.Activation):
+    """An activation by name that writes its function anew."""
+
+    def apply(self, x, out=None):
+        return 2 * super().apply(x)
+
+    def derivative(self, dy, a):
+        return 2 * super().derivative(dy, a / 2)
+
+    def derivative_tangent(self, dy, ddy, a, ta):
+        return 2 * super().derivative_tangent(dy, ddy, a / 2, ta / 2)
+
+
+class Tripled:
+    """A pass written beside the layers' own line of descent."""
+
+    def compute(self, x, training, rng, keep):
+        y, cache = super().compute(x, training, rng, keep)
+        return 3 * y, cache
+
+    def pullback(self, dy, saved, to_input, to_params):
+        return super().pullback(3 * dy, saved, to_input, to_params)
+
+    def pushforward(self, tx, saved):
+        ty, moved = super().pushforward(tx, saved)
+        return 3 * ty, moved
+
+    def pullback_kept(self, dy, saved):
+        return super().pullback_kept(3 * dy, saved)
+
+    def pullback_tangent(self, ddy, saved, moved, kept, to_input, to_params):
+        return super().pullback_tangent(3 * ddy, saved, moved, kept, to_input, to_params)
+
+
+class TripledDense(Tripled, mg.Dense):
+    """Takes them from there."""
+
+
+class Masked(mg.Dense):
+    """Has an array of its own, which its astype converts."""
+
+    mask = np.ones(3, "float32")
+
+    def astype(self, dtype):
+        other = super().astype(dtype)
+        other.mask = self.mask.astype(dtype)
+        return other
+
+
+def test_a_layer_s_own_astype_is_called_inside_a_model():
+    model = mg.Sequential([Masked(3)], input_shape=(4,))
+    assert model.astype("float64").layers[0].mask.dtype == np.float64
+
+
 class Kept(mg.Dropout):
     """Hands on a view of dy."""
 
@@ -147,11 +201,18 @@ class Kept(mg.Dropout):
     [
         ([mg.Conv2D(2, 2), Rolled(3, 2), mg.Conv2D(2, 2)], (6, 5, 2)),
         ([mg.Dense(3), Soft(), mg.Dense(2)], (3,)),
+        ([mg.Dense(3), Doubled("tanh"), mg.Dense(2)], (3,)),
+        ([TripledDense(3), mg.LeakyReLU(), mg.Dense(2)], (3,)),
         ([mg.Dense(3, activation="tanh"), Kept(0)], (3,)),
     ],
-    ids=["products", "derivative", "view"],
+    ids=["products", "derivative", "activation", "mixin", "view"],
 )
 def test_what_a_subclass_writes_anew_is_not_bypassed(layers, shape):
+    model = mg.Sequential(copy.deepcopy(layers), input_shape=shape, dtype="float64", key=KEY)
+    x = y = draw((2, *shape))
+    for layer in model.layers:
+        y, _ = layer.forward(y)
+    np.testing.assert_allclose(model.forward(x)[0], y, rtol=1e-12)
     report = mg.check_gradients(mg.Sequential(layers), shape)
     assert report.ok, str(report)
 

@@ -30,6 +30,7 @@ extern "C" __global__ void dropout(
         key_0 += 0x9E3779B97F4A7C15ull;
         key_1 += 0xBB67AE8584CAA73Bull;
     }
+    #pragma unroll
     for (int k = 0; k < 16; ++k) {
         long long i = 16 * block + k;
         int bits = (int)(x[k / 4] >> (16 * (k % 4))) & 0xFFFF;

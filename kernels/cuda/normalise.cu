@@ -3,7 +3,8 @@
 //     normalise         (x - mean) * s
 //     scale_shift       x * scale + shift
 //     normalise_dx      scale * (g - mean_g - xhat * mean_gx)
-//     subtract_scaled   a - b * scale_b - c * scale_c
+//     subtract_scaled   y - p * scale_p - q * scale_q
+//     multiply          p * q
 //
 // Large arrays are (A, M, B) as in reduce.cu.  A small operand stands with its two strides: element
 // (a, m, b) reads p[a*pa + b*pb], so pa = pb = 0 is one number for all, pa = 0 and pb = 1 a number

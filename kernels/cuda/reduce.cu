@@ -97,20 +97,22 @@ extern "C" __global__ void __launch_bounds__(256) sum_rows(
     if (threadIdx.x == 0) partial[group * gridDim.y + blockIdx.y] = sums[0];
 }
 
-// total[a, b] = the sum over the chunks of partial[a, chunk, b].  Here up to a thousand large numbers
-// are added one after the other: `lost` carries what each addition rounds away (Kahan, 1965).
-extern "C" __global__ void combine(
-    long long n, const REAL* __restrict__ partial, REAL* __restrict__ total, int chunks, int B)
+// total[a, b] = the sum over the chunks of partial[a, chunk, b].  Here large numbers are added: in
+// pairs, of which a sum of n has log2(n) roundings behind each other instead of n.
+extern "C" __global__ void __launch_bounds__(1024) combine(
+    const REAL* __restrict__ partial, REAL* __restrict__ total, int chunks, int B)
 {
-    long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= n) return;
-    long long group = i / B, j = i % B;
-    REAL sum = 0, lost = 0;
-    for (int k = 0; k < chunks; ++k) {
-        REAL next = partial[(group * chunks + k) * B + j] - lost;
-        REAL larger = sum + next;
-        lost = (larger - sum) - next;
-        sum = larger;
+    __shared__ REAL sums[32][32];
+    long long group = blockIdx.x;
+    int j = blockIdx.y * 32 + threadIdx.x;
+    REAL sum = 0;
+    if (j < B)
+        for (int k = threadIdx.y; k < chunks; k += 32) sum += partial[(group * chunks + k) * B + j];
+    sums[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    for (int half = 16; half > 0; half /= 2) {
+        if (threadIdx.y < half) sums[threadIdx.y][threadIdx.x] += sums[threadIdx.y + half][threadIdx.x];
+        __syncthreads();
     }
-    total[i] = sum;
+    if (threadIdx.y == 0 && j < B) total[group * B + j] = sums[0][threadIdx.x];
 }

@@ -16,6 +16,7 @@ of columns.  A slice has fewer than 2^31 elements, so that the kernels' indices 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,13 +83,14 @@ def gather(
     total: Any = None
     if matrix is not None:
         y = cupy.empty((len(x), rows.out, cols.out, matrix.shape[1]), x.dtype)
-    for n in slices(len(x), rows.out * cols.out * depth * x.dtype.itemsize):
+    for n in slices(x, rows.out * cols.out * depth):
         columns = im2col(x[n], geo).reshape(-1, depth)  # (N*OH*OW, KH*KW*C)
         if matrix is not None:
             cupy.matmul(columns, matrix, out=y[n].reshape(len(columns), y.shape[-1]))
         if other is not None:
             part = columns.T @ contiguous(other[n]).reshape(len(columns), other.shape[-1])
             total = part if total is None else cupy.add(total, part, out=total)
+        del columns  # before the next are made
     return y, total
 
 
@@ -98,9 +100,10 @@ def scatter(y: Array, matrix: Array, geo: Geometry) -> Array:
     N, OH, OW, OC = y.shape
     channels = len(matrix) // (rows.kernel * cols.kernel)
     x = cupy.empty((N, rows.size, cols.size, channels), y.dtype)
-    for n in slices(N, OH * OW * len(matrix) * y.dtype.itemsize):
+    for n in slices(x, OH * OW * len(matrix)):
         columns = y[n].reshape(-1, OC) @ matrix.T  # (N*OH*OW, KH*KW*C)
         _col2im(x[n].size, columns, x[n], *numbers(geo, channels))
+        del columns  # before the next are made
     return x
 
 
@@ -114,9 +117,14 @@ def im2col(x: Array, geo: Geometry) -> Array:
     return columns
 
 
-def slices(images: int, bytes_each: int) -> Iterator[slice]:
-    """The images in slices whose columns fit into WORKSPACE."""
-    size = max(1, WORKSPACE // max(1, bytes_each))
+def slices(x: Array, columns: int) -> Iterator[slice]:
+    """The images of the big side in slices whose columns, so many an image, fit into WORKSPACE.
+
+    Their pixels too, which outnumber the columns where windows stand apart.
+    """
+    images, *sides = x.shape
+    largest = max(columns, math.prod(sides), 1)
+    size = max(1, WORKSPACE // (largest * x.dtype.itemsize))
     for first in range(0, max(images, 1), size):  # none are one empty slice
         yield slice(first, min(first + size, images))
 

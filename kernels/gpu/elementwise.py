@@ -111,6 +111,8 @@ def add_bias(y: Array, bias: Array) -> Array:
 def biased_activation(z: Array, bias: Array, kind: str, slope: float) -> Array:
     """f(z + bias), f by its name. May write into z."""
     z = contiguous(z)
+    if bias.shape != z.shape[-1:]:
+        raise ValueError(f"a bias of shape {bias.shape} does not fit {z.shape[-1]} channels")
     _biased(z.size, z, contiguous(bias), z.shape[-1], KINDS[kind], slope)
     return z
 

@@ -8,6 +8,7 @@ large one, of length 1 where it was summed.  A kernel reads element [a*stride_a 
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import cupy
@@ -59,7 +60,7 @@ def _small(large: Array, *operands: Any) -> list[Any]:
     """M*B and B of the large array, then each small operand and its strides along A and B."""
     numbers = (int, float, np.number)
     arrays = [number(float(a), large.dtype) if isinstance(a, numbers) else a for a in operands]
-    fitted = _fitted(large.shape, [a.shape for a in arrays])
+    fitted = _fitted(large.shape, tuple(a.shape for a in arrays))
     if fitted is None:  # they have no view in common: written out in full
         arrays = [a if a.size == 1 else cupy.broadcast_to(a, large.shape) for a in arrays]
         fitted = (1, 1), [(0, 0) if a.size == 1 else (1, 0) for a in arrays]
@@ -68,8 +69,9 @@ def _small(large: Array, *operands: Any) -> list[Any]:
     return [M * B, B, *(part for a, s in pairs for part in (contiguous(a), *s))]
 
 
+@cache
 def _fitted(
-    shape: tuple[int, ...], small: list[tuple[int, ...]]
+    shape: tuple[int, ...], small: tuple[tuple[int, ...], ...]
 ) -> tuple[tuple[int, int], list[tuple[int, int]]] | None:
     """((M, B), the strides along A and B of each small shape), or None if there is no such view."""
     views = {_view(shape, s) for s in small if math.prod(s) > 1 and len(s) > 1}

@@ -45,7 +45,7 @@ def combine(partial: Array) -> Array:
     if number == 1:
         return partial.reshape(A, B)
     total = cupy.empty((A, B), partial.dtype)
-    _combine(A * B, partial, total, number, B)
+    _combine.blocks((A, -(-B // 32)), (32, 32), partial, total, number, B)
     return total
 
 

@@ -231,8 +231,9 @@ class Activation(Elementwise):
         self.activation = activation
         self._function = get(activation)
         self.reads, self.curved = self._function.reads, self._function.curved
-        self.rising, self.kind = self._function.rising, self._function.kind
-        self.negative_slope = self._function.negative_slope
+        self.rising, self.negative_slope = self._function.rising, self._function.negative_slope
+        if (type(self).apply, type(self).derivative) == (Activation.apply, Activation.derivative):
+            self.kind = self._function.kind
 
     def apply(self, x, out=None):
         return self._function.apply(x, out)

@@ -76,11 +76,14 @@ class Layer(metaclass=Spelling):
 
     @classmethod
     def _forget(cls, written: str, **shortcuts: Any) -> None:
-        """If this class writes that method, set each of these that it does not write itself."""
-        if written in vars(cls):
-            for name, value in shortcuts.items():
-                if name not in vars(cls):
-                    setattr(cls, name, value)
+        """Set each of these that was written for another method than the one that counts here."""
+
+        def depth(name: str) -> int:
+            return next(i for i, each in enumerate(cls.__mro__) if name in vars(each))
+
+        for name, value in shortcuts.items():
+            if depth(written) < depth(name):
+                setattr(cls, name, value)
 
     def __init__(self) -> None:
         self.name = snake_case(type(self).__name__)

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from ..backend import check_dtype
 from ..flat import FlatDict, Views
 from .arguments import Array
 from .base import Layer, bare_class, to_config
@@ -83,11 +84,18 @@ class Container(Layer):
         for name, child in self.children():
             adopt(child, part(params, name), part(state, name))
 
-    def converted(self, dtype: Any, convert: Any) -> Self:
-        """A copy of this dtype whose arrays are convert(array), in vectors of its own."""
+    def astype(self, dtype: Any) -> Self:
+        """A copy of another dtype; with its own dtype, simply a copy."""
+        return self._with(check_dtype(dtype), [layer.astype(dtype) for layer in self.layers])
+
+    def to(self, backend: str) -> Self:
+        """A copy whose parameters and state live on this backend: "numpy" or "cupy"."""
+        return self._with(self.dtype, [layer.to(backend) for layer in self.layers])
+
+    def _with(self, dtype: Any, layers: list[Layer]) -> Self:
+        """A copy with these layers, their arrays in vectors of its own."""
         other = copy.copy(self)
-        other.dtype = dtype
-        other.layers = [layer.converted(dtype, convert) for layer in self.layers]
+        other.dtype, other.layers = dtype, layers
         other.regroup()
         other.gather()
         return other

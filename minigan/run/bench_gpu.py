@@ -1,8 +1,9 @@
 """`minigan bench --backend cupy`: steps and kernels on the GPU, timed by its own events.
 
-An event is a mark in the GPU's queue: between two of them lies what the GPU did, not what the host
-did meanwhile.  A step's time by the host is shown beside: where it is the longer of the two, the
-GPU waits for launches.
+An event is a mark in the queue of the GPU; between two lies what the GPU did, and its waiting for
+launches.  Beside a step's time by events stands the time that the host took to launch it, after
+which it was free: where the two are nearly equal, the GPU waited for launches, and so the rows of
+the kernels are times of the host too.
 """
 
 from __future__ import annotations
@@ -63,13 +64,13 @@ def measure(name: str, batch: int, rounds: int) -> dict[str, Any]:
 
 
 def timed_step(gan: Any, real: Any) -> tuple[float, float]:
-    """(seconds between two events around a step, seconds of the host until all was done)."""
+    """(seconds between two events around a step, seconds until the host had launched it)."""
     started = time.perf_counter()
     first = mark()
     gan.train_step(real)
     span = first, mark()
-    on_gpu = seconds(span)
-    return on_gpu, time.perf_counter() - started
+    launched = time.perf_counter() - started
+    return seconds(span), launched
 
 
 def mark() -> Any:
@@ -125,8 +126,8 @@ def counted() -> Iterator[dict[str, int]]:
 def table(r: dict[str, Any]) -> str:
     """A pair's step, and its kernels, the slowest first."""
     lines = [
-        f"{r['name']}, batch {r['batch']}: {r['gpu_seconds'] * 1e3:.2f} ms/step on the GPU, "
-        f"{r['host_seconds'] * 1e3:.2f} ms on the host, {r['images_per_second']:.0f} images/s, "
+        f"{r['name']}, batch {r['batch']}: {r['gpu_seconds'] * 1e3:.2f} ms/step by events, "
+        f"{r['host_seconds'] * 1e3:.2f} ms to launch it, {r['images_per_second']:.0f} images/s, "
         f"{r['launches']} launches of minigan's kernels",
         f"    {'kernel':<30}{'calls':>7}{'ms':>10}",
     ]

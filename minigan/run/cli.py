@@ -377,6 +377,9 @@ def _info(args: argparse.Namespace) -> int:
         except PackageNotFoundError:
             if not name.startswith("cupy"):
                 print(f"{name} is missing")
-    print(f"backend {minigan.xp.__name__}, {threads.count()} threads")
+    try:
+        print(f"backend {minigan.xp.__name__}, {threads.count()} threads")
+    except RuntimeError as error:  # the variable asks for a GPU that cannot be used: see below
+        print(f"backend: {str(error).splitlines()[0]}")
     print("\n".join(gpu.describe()))
     return DONE

@@ -207,6 +207,16 @@ def test_sums_of_many_float32_numbers_keep_their_digits(count):
         assert np.abs(found.get() / exact - 1).max() < 2e-6
 
 
+@pytest.mark.parametrize("what", [np.inf, np.nan, 3e38])
+def test_sums_of_what_is_not_finite(what):
+    """As the reference's: infinite, or no number, also beyond the first chunk; 3e38 overflows."""
+    a = np.full((3000, 1), what, "float32")
+    a[1500:, 0] = 1.0
+    with np.errstate(over="ignore"):
+        expected = reference.column_sums(a)
+    assert np.array_equal(kernels().column_sums(on_device(a)).get(), expected, equal_nan=True)
+
+
 @pytest.mark.parametrize("shape, chosen", [((70_000, 2, 3), (1,)), ((70_000, 3), (1,))])
 def test_more_groups_than_an_axis_of_a_grid_has_blocks(shape, chosen):
     compare_all(calls.sums(shape, chosen, "float32"), ("C",))

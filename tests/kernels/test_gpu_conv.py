@@ -135,11 +135,14 @@ def test_one_slice_takes_more_than_that(geo, c, oc, monkeypatch):
 
 @pytest.mark.parametrize(
     "images, each, cap, wanted",
-    [(5, 100, 250, [2, 2, 1]), (5, 100, 99, [1] * 5), (4, 100, 400, [4]), (3, 0, 1, [1] * 3)],
+    [
+        *[(5, 25, 250, [2, 2, 1]), (5, 25, 99, [1] * 5), (4, 25, 400, [4]), (3, 0, 1, [1] * 3)],
+        (5, 1, 100, [2, 2, 1]),  # windows apart: the image's 12 pixels outnumber its columns
+    ],
 )
 def test_slices_cover_the_batch_once(images, each, cap, wanted, monkeypatch):
     conv = importlib.import_module("minigan.kernels.gpu.conv")
     monkeypatch.setattr(conv, "WORKSPACE", cap)
-    found = list(conv.slices(images, each))
+    found = list(conv.slices(np.zeros((images, 3, 4, 1), "float32"), each))
     assert [s.stop - s.start for s in found] == wanted
     assert np.array_equal(np.concatenate([np.arange(images)[s] for s in found]), np.arange(images))

@@ -229,3 +229,5 @@ def test_arrays_of_other_shapes_are_refused(cupy):
     for kernel in (gpu.multiply, gpu.paired_sums, gpu.product_sums, gpu.tanh_backward):
         with pytest.raises(ValueError, match=r"arrays of one shape are needed, got"):
             kernel(a, b)
+    with pytest.raises(ValueError, match=r"a bias of shape \(3,\) does not fit 2 channels"):
+        gpu.add_bias(b, cupy.ones(3))
