@@ -37,7 +37,8 @@ class Elementwise(Layer):
     def __init_subclass__(cls, **options: Any) -> None:
         """A class that writes one of the passes anew is not bypassed by what it inherits."""
         super().__init_subclass__(**options)
-        cls._forget("derivative", overwrites=False, kind=None)  # `out` only if it says so
+        over = Elementwise.derivative_over
+        cls._forget("derivative", overwrites=False, kind=None, derivative_over=over)
         cls._forget("apply", kind=None)
 
     def apply(self, x: Array, out: Array | None = None) -> Array:
