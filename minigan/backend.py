@@ -1,7 +1,8 @@
 """The array-module switch: the same code on NumPy arrays and on CuPy arrays.
 
 Layers and kernels follow the arrays they are given.  `use` decides only where new arrays (weights,
-images) are born.  Draws are made on the host and moved, so both backends see the same numbers.
+images) are born.  Draws are made on the host and moved, or (dropout's masks) on the GPU from the
+same counters, so both backends see the same numbers.
 CuPy is imported when it is asked for, never before.
 """
 
@@ -38,22 +39,25 @@ def use(name: str) -> ModuleType:
     regards as current (cupy.cuda.Device(1).use(), or CUDA_VISIBLE_DEVICES).
     """
     global _module
-    if name == "numpy":
-        _module = np
-    elif name == "cupy":
-        _module = _usable_cupy()
-    elif name == "auto":
+    if name == "auto":
         _module, why = choose()
         print(f"minigan: backend auto chose {_module.__name__}: {why}", file=sys.stderr)
     else:
-        raise ValueError(f"backend {name!r} is unknown; choose 'numpy', 'cupy' or 'auto'")
+        _module = module_named(name)
     return _module
+
+
+def module_named(name: str) -> ModuleType:
+    """The array module of the backend "numpy" or "cupy"; RuntimeError if no GPU can be used."""
+    if name not in ("numpy", "cupy"):
+        raise ValueError(f"backend {name!r} is unknown; choose 'numpy', 'cupy' or 'auto'")
+    return np if name == "numpy" else _usable_cupy()
 
 
 def choose() -> tuple[ModuleType, str]:
     """(CuPy if a GPU can be used, else NumPy; why)."""
     try:
-        cupy = _usable_cupy()
+        cupy = module_named("cupy")
     except RuntimeError as error:
         return np, str(error).splitlines()[0]
     from .gpu import name_of_device

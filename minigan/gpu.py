@@ -87,9 +87,10 @@ def _agree(found: Any, expected: Any) -> None:
 
 PROBES = (
     Probe(
-        "there is no NVIDIA driver, or no device",
+        "there is no NVIDIA driver, or no device, or the driver is too old",
         _device,
-        "Install or update the NVIDIA driver, and look whether nvidia-smi lists the GPU",
+        "Install or update the NVIDIA driver; nvidia-smi should list the GPU, and a CUDA version "
+        "of at least CuPy's (12 or 13)",
     ),
     Probe(
         "the GPU has no free memory",
@@ -137,7 +138,7 @@ def describe() -> list[str]:
     try:
         cupy = probed()
     except RuntimeError as error:
-        return [f"GPU: {line}" for line in str(error).splitlines()[:1]]
+        return [f"GPU: {error}"]
     from cupy_backends.cuda.libs import nvrtc
 
     runtime = cupy.cuda.runtime

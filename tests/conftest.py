@@ -63,7 +63,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if where == "emulated":
         from tests.emugpu import rig
 
-        config.stash[RIG] = rig.install()
+        try:
+            config.stash[RIG] = rig.install()
+        except (rig.RigError, ImportError, OSError) as error:
+            raise pytest.UsageError(
+                f"--device emulated: {error}\nIt needs x86-64 Linux, g++, and "
+                'pip install -e ".[test,emulated]"'
+            ) from None
     elif where == "cuda":
         import minigan
 

@@ -23,7 +23,7 @@ STRICT = {
 }
 
 
-MISSING = "CuPy and NVRTC are not installed: pip install 'minigan[cuda12]'"
+MISSING = 'CuPy and NVRTC are not installed: pip install -e ".[test,emulated]"'
 
 
 def is_there() -> bool:

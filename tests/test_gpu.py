@@ -13,7 +13,7 @@ import minigan as mg
 from minigan import backend, gpu
 
 NAMED = {  # what each probe's message names, and its remedy
-    "there is no NVIDIA driver, or no device": "nvidia-smi",
+    "there is no NVIDIA driver, or no device, or the driver is too old": "nvidia-smi",
     "the GPU has no free memory": "CUDA_VISIBLE_DEVICES",
     "NVRTC or the CUDA headers may be missing": "minigan[cuda12]",
     "cuBLAS may be missing": "minigan[cuda12]",
@@ -60,7 +60,7 @@ def test_each_missing_part_is_named_with_its_remedy(which, named, probes, capsys
     assert "the library's own words" in text and text.count("\n") <= 4
     assert mg.use("auto") is np
     assert named in capsys.readouterr().err
-    assert gpu.describe() == [f"GPU: {text.splitlines()[0]}"]
+    assert gpu.describe() == [f"GPU: {text}"]
 
 
 def test_an_old_cupy_is_refused(probes):

@@ -237,7 +237,7 @@ def test_both_backends_side_by_side():
         there.forward(x)
     with pytest.raises(TypeError, match="the input is on the GPU, the parameters on the CPU"):
         here.forward(mg.asarray(x))
-    with pytest.raises(ValueError, match="'torch' is unknown or not in use"):
+    with pytest.raises(ValueError, match="'torch' is unknown; choose"):
         here.to("torch")
 
 

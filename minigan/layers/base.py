@@ -24,14 +24,13 @@ from __future__ import annotations
 
 import copy
 import re
-import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from .. import initializers, random
-from ..backend import check_dtype, home, move, on_gpu, xp
+from ..backend import check_dtype, home, module_named, move, on_gpu, xp
 from ..random import Key
 from ..spelling import Spelling, did_you_mean
 from .arguments import Array, Shape, as_shape, check_alike, check_array
@@ -252,13 +251,11 @@ class Layer(metaclass=Spelling):
         return self.converted(dtype, lambda a: cast(a, dtype))
 
     def to(self, backend: str) -> Self:
-        """A copy whose parameters and state live on this backend: "numpy" or "cupy"."""
-        module = {"numpy": np, "cupy": sys.modules.get("cupy")}.get(backend)
-        if module is None:
-            raise ValueError(
-                f"{self.name}: backend {backend!r} is unknown or not in use; choose 'numpy', or "
-                'call mg.use("cupy") first'
-            )
+        """A copy whose parameters and state live on this backend: "numpy" or "cupy".
+
+        RuntimeError, saying what is missing, when no GPU can be used.
+        """
+        module = module_named(backend)
         return self.converted(self.dtype, lambda a: move(a.copy(), module))
 
     def converted(self, dtype: np.dtype, convert: Any) -> Self:

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:
             args = _parser().parse_args(argv)
-            if getattr(args, "backend", None):
+            if getattr(args, "backend", None) and args.run is not _info:
                 _use(args.backend)
             return args.run(args)
         except SystemExit as stop:  # argparse: --help, or a wrong command line
@@ -352,7 +352,10 @@ def _bench(args: argparse.Namespace) -> int:
         from . import bench_gpu
 
         if args.against or args.profile:
-            raise ValueError("on a GPU, bench compares with nothing and always shows its kernels")
+            raise ValueError(
+                "bench on a GPU takes neither --against nor --profile; it shows its kernels by "
+                "itself"
+            )
         return bench_gpu.main(names, args.rounds, args.batch_size, args.json)
     if args.profile:
         return bench.profile(names, args.batch_size)
@@ -378,8 +381,9 @@ def _info(args: argparse.Namespace) -> int:
             if not name.startswith("cupy"):
                 print(f"{name} is missing")
     try:
-        print(f"backend {minigan.xp.__name__}, {threads.count()} threads")
-    except RuntimeError as error:  # the variable asks for a GPU that cannot be used: see below
-        print(f"backend: {str(error).splitlines()[0]}")
+        module = minigan.use(args.backend) if args.backend else minigan.xp
+        print(f"backend {module.__name__}, {threads.count()} threads")
+    except RuntimeError:
+        print("backend cupy was asked for, and cannot be used:")
     print("\n".join(gpu.describe()))
     return DONE

@@ -1,6 +1,6 @@
 """Runs a script or a module, with its arguments, on the emulated device.
 
-python tests/emugpu/run.py -m minigan train --device cuda
+python tests/emugpu/run.py -m minigan train --backend cupy
 python tests/emugpu/run.py script.py argument
 """
 

@@ -148,7 +148,7 @@ def test_bench_times_steps_and_kernels(minigan):
 def test_bench_refuses_what_is_of_the_cpu(option, minigan):
     code, out, err = minigan(*BENCH, *option)
     assert code == 2 and out == "" and err.count("\n") == 1
-    assert err.startswith("minigan: on a GPU, bench")
+    assert err.startswith("minigan: bench on a GPU")
 
 
 @pytest.mark.gpu
