@@ -64,7 +64,7 @@ CONVOLUTIONS = [
     M(COLUMNS, "if (ow < OW) sum +=", "if (ow <= OW) sum +=", "values", PASSES),
     M(COLUMNS, "int oh = rest % OH, image", "int oh = rest % OW, image", "values", PASSES),
     M(CONV, "size = max(1, WORKSPACE // (largest * x.dtype.itemsize))",
-      "size = max(1, (1 << 28) // max(1, bytes_each))", "values", SLICES),
+      "size = max(1, (1 << 28) // (largest * x.dtype.itemsize))", "values", SLICES),
     M(CONV, "total = part if total is None else cupy.add(total, part, out=total)", "total = part",
       "values", SLICES),
     M(CONV, "return kernel[::-1, ::-1].swapaxes(2, 3)", "return kernel[::-1].swapaxes(2, 3)",
