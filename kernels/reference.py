@@ -155,11 +155,9 @@ def biased_activation(z: Array, bias: Array, kind: str, slope: float) -> Array:
     May write into z.
     """
     z = z + bias
-    return (
-        leaky_relu(z, slope)
-        if kind == "leaky_relu"
-        else {"tanh": tanh, "sigmoid": sigmoid}[kind](z)
-    )
+    if kind == "leaky_relu":
+        return leaky_relu(z, slope)
+    return {"tanh": tanh, "sigmoid": sigmoid}[kind](z)
 
 
 def biased_activation_backward(

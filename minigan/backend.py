@@ -51,7 +51,11 @@ def module_named(name: str) -> ModuleType:
     """The array module of the backend "numpy" or "cupy"; RuntimeError if no GPU can be used."""
     if name not in ("numpy", "cupy"):
         raise ValueError(f"backend {name!r} is unknown; choose 'numpy', 'cupy' or 'auto'")
-    return np if name == "numpy" else _usable_cupy()
+    if name == "numpy":
+        return np
+    from .gpu import probed
+
+    return probed()
 
 
 def choose() -> tuple[ModuleType, str]:
@@ -75,13 +79,6 @@ def xp() -> ModuleType:
             raise type(error)(f"MINIGAN_BACKEND={named}: {error}") from None
     assert _module is not None
     return _module
-
-
-def _usable_cupy() -> ModuleType:
-    """CuPy, after it has shown that it can compute."""
-    from .gpu import probed
-
-    return probed()
 
 
 def to_numpy(array: Array) -> np.ndarray:

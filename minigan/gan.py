@@ -188,7 +188,6 @@ class GAN(Sampler):
         self.epochs = positive(epochs, "epochs", "GAN")
         self.step_count = 0
         self._drawn: dict[str, Array] = {}  # the noise of the present step
-        self._image_axes = len(generator.output_shape)
 
     # what a user calls
 
@@ -268,7 +267,8 @@ class GAN(Sampler):
     def _draw(self, what: str, n: int) -> np.ndarray:
         """n targets of the "real" or "fake" side, or n places "between"."""
         if what == "between":
-            share = self.key("between").generator().random((n, *(1,) * self._image_axes))
+            axes = len(self.generator.output_shape)  # of an image
+            share = self.key("between").generator().random((n, *(1,) * axes))
             return share.astype(np.empty(0, self.D.dtype).real.dtype)
         shape = (n, *self.D.output_shape)
         return self.targets.draw(what, shape, self.key("targets")).astype(self.D.dtype)

@@ -97,10 +97,11 @@ def _on_the_device(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.config.getoption("--device") == "cpu":
         yield
         return
+    from minigan.kernels.gpu import launch
     from tests import device
 
     with ExitStack() as stack:
-        stack.enter_context(device.counted())
+        stack.enter_context(launch.counted(device.launches))
         if not request.node.get_closest_marker("gpu"):
             stack.enter_context(device.carried())
         yield

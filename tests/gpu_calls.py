@@ -8,11 +8,8 @@ results are equal.  CuPy is imported by the functions that need it, never by the
 from __future__ import annotations
 
 import importlib
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
-from unittest import mock
 
 import numpy as np
 
@@ -132,21 +129,6 @@ def close(found: Any, wanted: Any, bound: Bound | None) -> None:
         assert np.array_equal(found, wanted, equal_nan=True)
     else:
         assert_close(found, wanted, *bound)
-
-
-@contextmanager
-def counted() -> Iterator[Counter[tuple[str, str, str]]]:
-    """How often each kernel is launched inside the with block: {(file, kernel, dtype): count}."""
-    launch = importlib.import_module("minigan.kernels.gpu.launch")
-    counts: Counter[tuple[str, str, str]] = Counter()
-    blocks = launch.Kernel.blocks
-
-    def counting(self: Any, grid: Any, block: Any, *arguments: Any) -> None:
-        blocks(self, grid, block, *arguments)
-        counts[self.file, self.name, self._dtype(arguments).name] += 1
-
-    with mock.patch.object(launch.Kernel, "blocks", counting):
-        yield counts
 
 
 def largest(*arrays: Any) -> float:

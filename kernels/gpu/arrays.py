@@ -41,6 +41,11 @@ def _number(value: float, dtype: str, device: int) -> Array:
     return cupy.full((1,), value, dtype)
 
 
+def room(like: Array, out: Array | None) -> Array:
+    """`out` if a kernel can write into it, else a new array."""
+    return out if out is not None and out.flags.c_contiguous else cupy.empty_like(like)
+
+
 def into(value: Array, out: Array | None) -> Array:
     """The value in `out`, if there is one that is not the value itself."""
     if out is None or out is value:

@@ -6,7 +6,7 @@ from typing import Any
 
 import cupy
 
-from .arrays import alike, contiguous, into
+from .arrays import alike, contiguous, into, room
 from .launch import kernel
 from .reduce import chunks, combine
 
@@ -25,21 +25,16 @@ _adam = kernel("optimizers", "adam")
 
 def _apply(kind: str, x: Array, slope: float = 0.0, out: Array | None = None) -> Array:
     x = contiguous(x)
-    y = _room(x, out)
+    y = room(x, out)
     _activation(x.size, x, y, KINDS[kind], slope)
     return into(y, out)
 
 
 def _pull(kind: str, dy: Array, a: Array, slope: float = 0.0, out: Array | None = None) -> Array:
     dy, a = alike(dy, a)
-    dx = _room(dy, out)
+    dx = room(dy, out)
     _backward(dy.size, dy, a, dx, KINDS[kind], slope)
     return into(dx, out)
-
-
-def _room(like: Array, out: Array | None) -> Array:
-    """`out` if a kernel can write into it, else a new array."""
-    return out if out is not None and out.flags.c_contiguous else cupy.empty_like(like)
 
 
 def _move(kind: str, dy: Array, ddy: Array, a: Array, ta: Array) -> Array:
@@ -125,7 +120,7 @@ def biased_activation_backward(
     M, width = dy.size // C, -(-C // 32)
     rows, number = chunks(M, 1, width)
     partial = cupy.empty((1, number, C), dy.dtype)
-    dz = _room(dy, out)
+    dz = room(dy, out)
     grid, threads = (width, number), (32, 8)
     _biased_backward.blocks(grid, threads, dy, y, dz, partial, M, C, rows, KINDS[kind], slope)
     return into(dz, out), combine(partial).reshape(C)

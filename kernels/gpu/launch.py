@@ -15,6 +15,9 @@ is the number of threads launched too, so that its guard and its grid agree.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -113,6 +116,25 @@ class Kernel:
 
     def __str__(self) -> str:
         return f"{self.file}.cu: {self.name}"
+
+
+@contextmanager
+def counted(
+    counts: Counter[tuple[str, str, str]] | None = None,
+) -> Iterator[Counter[tuple[str, str, str]]]:
+    """Inside the block, how often each kernel is launched: {(file, kernel, dtype): count}."""
+    found = Counter[tuple[str, str, str]]() if counts is None else counts
+    blocks = Kernel.blocks
+
+    def counting(self: Kernel, grid: Any, block: Any, *arguments: Any) -> None:
+        blocks(self, grid, block, *arguments)
+        found[self.file, self.name, self._dtype(arguments).name] += 1
+
+    Kernel.blocks = counting  # type: ignore[method-assign]
+    try:
+        yield found
+    finally:
+        Kernel.blocks = blocks  # type: ignore[method-assign]
 
 
 def current_device() -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from .arrays import alike, contiguous, into, number
+from .arrays import alike, contiguous, into, number, room
 from .launch import kernel
 
 Array = Any
@@ -36,7 +36,7 @@ def normalise(x: Array, mean: Array, inverse_deviation: Array) -> Array:
 def scale_shift(x: Array, scale: Array, shift: Array, out: Array | None = None) -> Array:
     """x * scale + shift, into `out` if it is given (which may be x)."""
     x = contiguous(x)
-    y = out if out is not None and out.flags.c_contiguous else cupy.empty_like(x)
+    y = room(x, out)
     _scale_shift(x.size, x, y, *_small(x, scale, shift))
     return into(y, out)
 

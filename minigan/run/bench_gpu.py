@@ -49,7 +49,7 @@ def measure(name: str, batch: int, rounds: int) -> dict[str, Any]:
     for _ in range(WARM_UP):
         gan.train_step(real_batch(gan, batch, rng))
     steps = [timed_step(gan, real_batch(gan, batch, rng)) for _ in range(rounds)]
-    with profiled() as spans, counted() as launches:
+    with profiled() as spans, launch.counted() as launches:
         gan.train_step(real_batch(gan, batch, rng))
     found = statistics.median(t[0] for t in steps)
     return {
@@ -58,7 +58,7 @@ def measure(name: str, batch: int, rounds: int) -> dict[str, Any]:
         "gpu_seconds": found,
         "host_seconds": statistics.median(t[1] for t in steps),
         "images_per_second": batch / max(statistics.median(map(max, steps)), 1e-9),
-        "launches": sum(launches.values()),
+        "launches": launches.total(),
         "kernels": {k: (len(pairs), sum(map(seconds, pairs))) for k, pairs in spans.items()},
     }
 
@@ -107,20 +107,6 @@ def profiled() -> Iterator[dict[str, list[Any]]]:
         for name in gpu.__all__:
             stack.enter_context(mock.patch.object(gpu, name, watched(name)))
         yield spans
-
-
-@contextmanager
-def counted() -> Iterator[dict[str, int]]:
-    """Inside the block, the launches of each of minigan's kernels."""
-    found: dict[str, int] = defaultdict(int)
-    blocks = launch.Kernel.blocks
-
-    def counting(self: Any, *arguments: Any) -> None:
-        found[self.name] += 1
-        blocks(self, *arguments)
-
-    with mock.patch.object(launch.Kernel, "blocks", counting):
-        yield found
 
 
 def table(r: dict[str, Any]) -> str:

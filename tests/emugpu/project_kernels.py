@@ -34,7 +34,7 @@ def run(how_many: str) -> list[tuple[str, str, str]]:
     from minigan.kernels.gpu import launch
     from tests import gpu_calls
 
-    with gpu_calls.counted() as counts:
+    with launch.counted() as counts:
         for call in calls(how_many):
             gpu_calls.run(call, ("C",) if how_many == "once" else ("C", "strided"))
     dtypes = DTYPES[: 1 if how_many == "once" else 2]

@@ -156,10 +156,9 @@ def test_numbers_of_python_and_of_numpy(dtype, kind, slope, cupy, x):
 
 @pytest.mark.gpu
 def test_no_elements_launch_nothing(cupy):
-    from tests import gpu_calls
 
     empty = cupy.empty((0, 4), "float32")
-    with gpu_calls.counted() as counts:
+    with launched().counted() as counts:
         activation(0, empty, empty, 0, 0.2)
     assert not counts
 

@@ -53,7 +53,9 @@ def test_every_element_of_a_result_is_written(dtype, rig):
 
 def launched(some):
     """The kernels that the comparisons of these calls launch."""
-    with calls.counted() as counts:
+    from minigan.kernels.gpu import launch
+
+    with launch.counted() as counts:
         for call in some:
             calls.compare(call)
     return {(file, name) for file, name, _ in counts}

@@ -88,7 +88,7 @@ ELEMENTS_AND_SUMS = [
       reason=OVERFLOW),
     M(ACTIVATIONS, "    __syncthreads();\n", "", "thread", reason="data race"),
     M(ACTIVATIONS, CHUNKED, CHUNKED.replace("k < 8", "k < 7"), "values", BIASES),
-    M(ELEMENTWISE, "y = _room(x, out)", "y = x", "values", ELEMENTS),
+    M(ELEMENTWISE, "y = room(x, out)", "y = x", "values", ELEMENTS),
     M(REDUCE, "int half = 128; half > 0;", "int half = 128; half > 1;", "values", SUMS),
     M(REDUCE, "    sums[threadIdx.x] = sum;\n",
       "    if (first + threadIdx.x < last) sums[threadIdx.x] = sum;\n", "values", SUMS),

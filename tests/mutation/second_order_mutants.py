@@ -149,7 +149,7 @@ SECOND_ORDER = [
      "direction = (0 * v, None) if isinstance(gradient, tuple) else 0 * v"),
     (PENALTIES, "D.backward_tangent(first, dlogits,", "D.backward_tangent(first, 0 * dlogits,"),
     (STEP, "x = share * a[:n] + (1 - share) * b[:n]", "x = (share * a[:n] + share * b[:n])"),
-    (STEP, "random((n, *(1,) * self._image_axes))",
+    (STEP, "random((n, *(1,) * axes))",
      "random((n, *self.generator.output_shape))"),
     (STEP, "x = (x, real[1][:n])", "x = (x, fake[1][:n])"),
     (STEP, "self.D, 0 * logits, cache, due)", "self.D, logits, cache, due)"),
