@@ -29,6 +29,7 @@ NO_MEMORY = (  # how CuPy, cuBLAS, CUDA's runtime and its driver call it
 ALIGNMENT = 256  # bytes, of each array in an upload: what CUDA gives its own allocations
 
 _module: ModuleType | None = None
+_proven: ModuleType | None = None  # CuPy, once it has shown that it can compute
 
 
 def use(name: str) -> ModuleType:
@@ -43,25 +44,31 @@ def use(name: str) -> ModuleType:
         _module, why = choose()
         print(f"minigan: backend auto chose {_module.__name__}: {why}", file=sys.stderr)
     else:
-        _module = module_named(name)
+        _module = module_named(name, probe=True)
     return _module
 
 
-def module_named(name: str) -> ModuleType:
-    """The array module of the backend "numpy" or "cupy"; RuntimeError if no GPU can be used."""
+def module_named(name: str, probe: bool = False) -> ModuleType:
+    """The array module of the backend "numpy" or "cupy"; RuntimeError if no GPU can be used.
+
+    A GPU is tried if `probe` says so, or if none has been found usable before.
+    """
+    global _proven
     if name not in ("numpy", "cupy"):
         raise ValueError(f"backend {name!r} is unknown; choose 'numpy', 'cupy' or 'auto'")
     if name == "numpy":
         return np
-    from .gpu import probed
+    if probe or _proven is None:
+        from .gpu import probed
 
-    return probed()
+        _proven = probed()
+    return _proven
 
 
 def choose() -> tuple[ModuleType, str]:
     """(CuPy if a GPU can be used, else NumPy; why)."""
     try:
-        cupy = module_named("cupy")
+        cupy = module_named("cupy", probe=True)
     except RuntimeError as error:
         return np, str(error).splitlines()[0]
     from .gpu import name_of_device

@@ -250,6 +250,16 @@ def test_a_failed_step_holds_nothing(rig):
     assert not gan._drawn
 
 
+def test_a_copy_goes_up_without_trying_the_gpu_again(rig):
+    mg.use("cupy")
+    model = make("digits", "numpy").generator
+    before = rig.counters()
+    model.to("cupy")
+    after = rig.counters()
+    assert after.downloads == before.downloads
+    assert after.synchronisations == before.synchronisations
+
+
 def test_complex_numbers_stay_on_the_cpu():
     mg.use("cupy")
     layer = mg.Dense(3, activation="tanh")
