@@ -25,7 +25,22 @@ _UNREADABLE = (
 Pair = tuple[np.ndarray, "np.ndarray | None"]
 
 
-def digits() -> tuple[np.ndarray, np.ndarray]:
+class Dataset(tuple):
+    """(images, labels), to be unpacked as a pair.
+
+    images: uint8 (N, H, W, C). labels: int64 (N,), or None. names: those of the classes 0, 1, ...
+    as strings, or None where they have none.
+    """
+
+    names: tuple[str, ...] | None
+
+    def __new__(cls, images: np.ndarray, labels: Any = None, names: Any = None) -> Dataset:
+        self = super().__new__(cls, (images, labels))
+        self.names = None if names is None else tuple(map(str, names))
+        return self
+
+
+def digits() -> Dataset:
     """The 10,000 handwritten digits that come with the package (a part of MNIST).
 
     Returns images, uint8 (10000, 28, 28, 1), white on black, and labels, int64 (10000,), sorted
@@ -33,10 +48,11 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     """
     with (resources.files("minigan.run") / "data" / "digits.npz").open("rb") as file:
         with np.load(file, allow_pickle=False) as arrays:
-            return arrays["x"][..., None], arrays["y"].astype(np.int64)
+            images, labels = arrays["x"][..., None], arrays["y"].astype(np.int64)
+            return Dataset(images, labels, range(10))
 
 
-def npz(path: str | os.PathLike) -> Pair:
+def npz(path: str | os.PathLike) -> Dataset:
     """Read a file made by np.savez: "images" and, where there are classes, "labels".
 
     images: uint8 (N, H, W, C) with C = 1 or 3, or (N, H, W). labels: whole numbers, (N,).
@@ -53,10 +69,12 @@ def npz(path: str | os.PathLike) -> Pair:
         )
     images = _check_images(path, arrays["images"])
     labels = arrays.get("labels")
-    return images, None if labels is None else check_labels(labels, len(images), where=str(path))
+    if labels is not None:
+        labels = check_labels(labels, len(images), where=str(path))
+    return Dataset(images, labels)
 
 
-def load(spec: str | os.PathLike) -> Pair:
+def load(spec: str | os.PathLike) -> Dataset:
     """The data set that `--data` names: "digits", or the path of an .npz file."""
     if str(spec) == "digits":
         return digits()

@@ -288,14 +288,14 @@ def test_interrupts_and_lack_of_memory_exit_with_1(run, digits_npz, monkeypatch,
 def test_warnings_are_one_line(run, monkeypatch):
     import warnings
 
-    from minigan.run import cli
+    from minigan.run import cli_tools
 
     def noisy(args):
         warnings.warn("mind the gap", stacklevel=1)
         np.exp(np.float32(1000) * np.ones(3, np.float32))  # an overflow: a diverging run's noise
         return 0
 
-    monkeypatch.setattr(cli, "_info", noisy)
+    monkeypatch.setattr(cli_tools, "_info", noisy)
     code, _, err = run("info")
     assert (code, err) == (0, "minigan: warning: mind the gap\n")
 
