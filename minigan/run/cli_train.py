@@ -171,7 +171,7 @@ def _refuse_digits(name: str, data: str, shape: tuple[int, ...]) -> None:
 
 
 def _print_epoch(epoch: int, gan: Any, logs: dict[str, Any]) -> None:
-    from .train import describe
+    from .meter import describe
 
     rate = logs["images_per_second"]
     print(f"epoch {epoch}  step {logs['step']}  {describe(logs)}  {rate:.0f} images/s", flush=True)

@@ -33,6 +33,7 @@ class Dataset(tuple):
     """
 
     names: tuple[str, ...] | None
+    source: tuple[str, dict[str, Any]] | None = None  # what load() was called with
 
     def __new__(cls, images: np.ndarray, labels: Any = None, names: Any = None) -> Dataset:
         self = super().__new__(cls, (images, labels))
@@ -77,10 +78,15 @@ def npz(path: str | os.PathLike) -> Dataset:
 def load(spec: str | os.PathLike) -> Dataset:
     """The data set that `--data` names: "digits", or the path of an .npz file."""
     if str(spec) == "digits":
-        return digits()
-    if str(spec).lower().endswith(".npz"):
-        return npz(spec)
-    raise ValueError(f"unknown data set {str(spec)!r}; give 'digits' or the path of an .npz file")
+        data = digits()
+    elif str(spec).lower().endswith(".npz"):
+        data = npz(spec)
+    else:
+        raise ValueError(
+            f"unknown data set {str(spec)!r}; give 'digits' or the path of an .npz file"
+        )
+    data.source = (str(spec), {})
+    return data
 
 
 def check_labels(
