@@ -83,12 +83,14 @@ def spread(images: np.ndarray, labels: np.ndarray | None) -> float:
 
 
 def alarms(history: list[dict[str, Any]], indifferent: float) -> list[str]:
-    """A line for each failure that shows in the last epoch and did not in the one before.
+    """A line for each failure that the last epoch shows, and none of the five before it did.
 
     history: the rows of the log so far. indifferent: D's loss when all its logits are 0.
     """
-    now, before = failures(history, indifferent), failures(history[:-1], indifferent)
-    return [text for name, text in now.items() if name not in before]
+    now = failures(history, indifferent)
+    earlier = (history[: len(history) - ago] for ago in range(1, 6) if now)
+    told = {name for rows in earlier for name in failures(rows, indifferent)}
+    return [text for name, text in now.items() if name not in told]
 
 
 def failures(history: list[dict[str, Any]], indifferent: float) -> dict[str, str]:
@@ -112,11 +114,11 @@ def failures(history: list[dict[str, Any]], indifferent: float) -> dict[str, str
             "noise, a slower D (--real-targets 0.9, --instance-noise 0.1, --d-lr)"
         )
     largest = max(past.get("g_gradient", 0.0) for past in history)
-    if row.get("g_gradient", math.inf) < 1e-3 * largest:
+    if row.get("g_gradient", math.inf) < max(1e-3 * largest, 1e-6):
         found["vanishing"] = (
-            f"{start}the gradient that reaches G has vanished ({row['g_gradient']:.2g}, it was "
-            f"{largest:.2g}). Training goes on; what may help: another objective, a penalty, a "
-            "slower D (--objective non_saturating, --penalty r1, --d-lr)"
+            f"{start}the gradient that reaches G has vanished (norm {row['g_gradient']:.2g}, it "
+            f"was up to {largest:.2g}). Training goes on; what may help: another objective, a "
+            "penalty, a slower D (--objective non_saturating, --penalty r1, --d-lr)"
         )
     return found
 
