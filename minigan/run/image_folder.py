@@ -47,15 +47,7 @@ def folder(
     """
     form = Form.of(size, channels, fit)
     path = str(path)
-    found = _find(path)
-    if found.unreadable and (strict or not found.files):
-        raise ValueError(f"{path}: {_listed(found.unreadable)}")
-    if not found.files:
-        others = f"; it holds other files ({_endings(found.ignored)})" if found.ignored else ""
-        raise ValueError(
-            f"{path}: no pictures in this folder or below it{others}.\n"
-            f"Pictures end in {', '.join(sorted(SUFFIXES))}."
-        )
+    found = _find(path, strict)
     images = np.empty((len(found.files), *form.shape), np.uint8)
     failed = fill(
         images,
@@ -63,20 +55,19 @@ def folder(
         show=progress,
         strict=strict,
     )
-    bad = [(found.files[k], why) for k, why in failed.items()]
+    bad = [*found.unreadable, *((found.files[k], why) for k, why in failed.items())]
     if strict and bad:
-        raise ValueError(f"{path}: cannot read {_listed(bad[:1])}")
+        raise _stopped(path, *bad[0])
     kept = [k for k in range(len(images)) if k not in failed]
+    total = len(images) + len(found.unreadable)
     if not kept:
-        raise ValueError(f"{path}: none of {len(bad):,} pictures can be read: {_listed(bad)}")
-    skipped = found.unreadable + bad
-    if skipped:
-        total = len(found.files) + len(found.unreadable)
-        text = f"skipped {len(skipped):,} of {total:,} files: {_listed(skipped)}"
+        raise ValueError(f"{path}: none of {total:,} files can be read: {_listed(bad)}")
+    if bad:
+        text = f"skipped {len(bad):,} of {total:,} files: {_listed(bad)}"
         warnings.warn(text, stacklevel=2)
     labels, names = _classes([found.files[k] for k in kept])
-    skipped = [(printable(name), why) for name, why in skipped]
-    return Dataset(_compacted(images, kept), labels, names, skipped, dict(found.ignored))
+    skipped = [(printable(name), why) for name, why in bad]
+    return Dataset(_compacted(images, kept), labels, names, skipped, found.ignored)
 
 
 @dataclass
@@ -88,7 +79,8 @@ class _Found:
     ignored: Counter[str] = field(default_factory=Counter)  # endings of the other files
 
 
-def _find(path: str) -> _Found:
+def _find(path: str, strict: bool) -> _Found:
+    """The files in the folder. Raises OSError or ValueError where there are no pictures."""
     if not os.path.isdir(path):
         if os.path.exists(path):
             raise NotADirectoryError(f"{path} is a file; expected a folder of pictures")
@@ -99,7 +91,10 @@ def _find(path: str) -> _Found:
         return os.path.relpath(full, path).replace(os.sep, "/")
 
     def refused(error: OSError) -> None:
-        found.unreadable.append((relative(error.filename), error.strerror or str(error)))
+        name, why = relative(error.filename), error.strerror or str(error)
+        if strict:
+            raise _stopped(path, name, why)
+        found.unreadable.append((name, why))
 
     for top, folders, names in os.walk(path, onerror=refused, followlinks=True):
         shown = sorted((name for name in folders if not _hidden(name)), key=_natural)
@@ -118,8 +113,26 @@ def _find(path: str) -> _Found:
                 found.files.append(prefix + name)
             else:
                 found.ignored[ending] += 1
+    found.ignored = Counter(dict(sorted(found.ignored.items())))
+    if not found.files:
+        raise ValueError(f"{path}: {_emptiness(found)}.\nPictures end in {' '.join(SUFFIXES)}.")
     found.files.sort(key=lambda name: [_natural(part) for part in name.split("/")])
     return found
+
+
+def _emptiness(found: _Found) -> str:
+    text = "no pictures in this folder or below it"
+    if found.unreadable:
+        text += f"; it could not open {_listed(found.unreadable)}"
+    if found.ignored:
+        others = list(found.ignored.items())[:_NAMED]
+        counts = ", ".join(f"{count:,} {ending or 'without ending'}" for ending, count in others)
+        text += f"; other files: {counts}"
+    return text
+
+
+def _stopped(path: str, name: str, why: str) -> ValueError:
+    return ValueError(f"{path}: cannot read {printable(name)} ({why})")
 
 
 def _identity(path: str | os.PathLike) -> Any:
@@ -181,7 +194,3 @@ def _listed(skipped: list[tuple[str, str]]) -> str:
     named = ", ".join(f"{printable(name)} ({why})" for name, why in skipped[:_NAMED])
     more = len(skipped) - _NAMED
     return f"{named}, and {more:,} more" if more > 0 else named
-
-
-def _endings(ignored: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {ending or 'without ending'}" for ending, count in ignored.items())

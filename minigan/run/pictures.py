@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FITS = ("crop", "pad", "stretch")
 
 # HEIC too, which Pillow cannot read: better named among the skipped than overlooked
-SUFFIXES = frozenset(
+SUFFIXES = tuple(
     ".jpg .jpeg .jpe .jfif .png .apng .gif .bmp .dib .webp .tif .tiff .ppm .pgm .pbm .pnm .jp2 "
     ".j2k .avif .heic .heif".split()
 )
@@ -74,7 +74,9 @@ class Form:
         """The picture as uint8 (H, W, C)."""
         from PIL import Image, ImageOps
 
-        image = _flattened(image).convert("L" if self.channels == 1 else "RGB")
+        image, mode = _flattened(image), "L" if self.channels == 1 else "RGB"
+        if image.mode != mode:
+            image = image.convert(mode)
         size, lanczos = (self.width, self.height), Image.Resampling.LANCZOS
         if self.fit == "crop":
             image = ImageOps.fit(image, size, lanczos)
@@ -105,12 +107,11 @@ def decode(path: str, form: Form) -> np.ndarray:
     if length > 8 * MOST_PIXELS:  # some decoders read all of it first
         raise ValueError(f"{length:,} bytes, more than a picture of {MOST_PIXELS:,} pixels needs")
     with Image.open(path, formats=formats()) as image:
-        pixels = image.width * image.height
-        if pixels > MOST_PIXELS:
+        if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width}x{image.height}, more than {MOST_PIXELS:,} pixels")
-        with _one_giant if pixels > _GIANT else contextlib.nullcontext():
-            # A JPEG is decoded at a half, quarter or eighth, if twice the size asked for remains.
-            image.draft(None, (2 * max(form.shape[:2]),) * 2)
+        # A JPEG is decoded at a half, quarter or eighth, if twice the size asked for remains.
+        image.draft(None, (2 * max(form.shape[:2]),) * 2)
+        with _one_giant if image.width * image.height > _GIANT else contextlib.nullcontext():
             image.load()
             return form.apply(_eight_bits(_upright(image)))
 
@@ -162,5 +163,7 @@ def _flattened(image: Image.Image) -> Image.Image:
 
     if not image.has_transparency_data:
         return image
-    image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    paper = Image.new("RGB", image.size, "white")
+    image = image if image.mode == "RGBA" else image.convert("RGBA")
+    paper.paste(image, mask=image)
+    return paper

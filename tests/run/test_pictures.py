@@ -6,8 +6,10 @@ import io
 import os
 import struct
 import sys
+import time
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -202,10 +204,10 @@ def test_pixels_of_an_unknown_range_are_refused(tmp_path, image, options):
         decode(path, exact(2, 2))
 
 
-@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
-def test_the_first_frame_of_an_animation(tmp_path, name):
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "MPO"])
+def test_the_first_frame_of_an_animation(tmp_path, kind):
     red, blue = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
-    found = read(tmp_path, red, name, save_all=True, append_images=[blue])
+    found = read(tmp_path, red, "a.jpg", format=kind, save_all=True, append_images=[blue])
     assert np.abs(found.astype(int) - [255, 0, 0]).max() < 3
 
 
@@ -238,6 +240,27 @@ def test_fine_patterns_do_not_alias(tmp_path):
     board = (np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8)
     path = write(tmp_path / "a.png", Image.fromarray(board))
     assert np.abs(decode(path, Form.of(8, 1, "crop")).astype(int) - 127.5).max() < 3
+
+
+def test_giants_are_decoded_one_at_a_time(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.png", Image.new("RGB", (20, 20)))
+    inside, most = [], []
+    apply = Form.apply
+
+    def watched(self, image):
+        inside.append(0)
+        most.append(len(inside))
+        time.sleep(0.01)
+        inside.pop()
+        return apply(self, image)
+
+    monkeypatch.setattr(Form, "apply", watched)
+    for giant, alone in ((399, True), (400, False)):
+        monkeypatch.setattr(pictures, "_GIANT", giant)
+        most.clear()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda k: decode(path, exact(20, 20)), range(8)))
+        assert (max(most) == 1) is alone
 
 
 def test_small_pictures_are_enlarged(tmp_path):
