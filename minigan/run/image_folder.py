@@ -7,6 +7,7 @@ import re
 import unicodedata
 import warnings
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,18 +86,37 @@ def _find(path: str, strict: bool) -> _Found:
         if os.path.exists(path):
             raise NotADirectoryError(f"{path} is a file; expected a folder of pictures")
         raise FileNotFoundError(f"there is no folder {path}")
-    found, seen = _Found(), {_identity(path)}
+    found = _Found()
 
-    def relative(full: str) -> str:
-        return os.path.relpath(full, path).replace(os.sep, "/")
-
-    def refused(error: OSError) -> None:
-        name, why = relative(error.filename), error.strerror or str(error)
+    def refused(name: str, why: str) -> None:
         if strict:
             raise _stopped(path, name, why)
         found.unreadable.append((name, why))
 
-    for top, folders, names in os.walk(path, onerror=refused, followlinks=True):
+    for name in _walk(path, refused):
+        ending = os.path.splitext(name)[1].lower()
+        if ending in SUFFIXES:
+            found.files.append(name)
+        else:
+            found.ignored[ending] += 1
+    found.ignored = Counter(dict(sorted(found.ignored.items())))
+    if not found.files:
+        raise ValueError(f"{path}: {_emptiness(found)}.\nPictures end in {' '.join(SUFFIXES)}.")
+    found.files.sort(key=lambda name: [_natural(part) for part in name.split("/")])
+    return found
+
+
+def _walk(path: str, refused: Callable[[str, str], None]) -> Iterator[str]:
+    """The files that are not hidden. Folders that cannot be opened go to refused(name, why)."""
+
+    def relative(full: str) -> str:
+        return "" if full == path else os.path.relpath(full, path).replace(os.sep, "/")
+
+    def failed(error: OSError) -> None:
+        refused(relative(error.filename) or ".", error.strerror or str(error))
+
+    seen = {_identity(path)}
+    for top, folders, names in os.walk(path, onerror=failed, followlinks=True):
         shown = sorted((name for name in folders if not _hidden(name)), key=_natural)
         folders.clear()
         for name in shown:  # each once, though links may lead to it again and again
@@ -104,20 +124,8 @@ def _find(path: str, strict: bool) -> _Found:
             if identity not in seen:
                 seen.add(identity)
                 folders.append(name)
-        prefix = "" if top == path else relative(top) + "/"
-        for name in names:
-            if _hidden(name):
-                continue
-            ending = os.path.splitext(name)[1].lower()
-            if ending in SUFFIXES:
-                found.files.append(prefix + name)
-            else:
-                found.ignored[ending] += 1
-    found.ignored = Counter(dict(sorted(found.ignored.items())))
-    if not found.files:
-        raise ValueError(f"{path}: {_emptiness(found)}.\nPictures end in {' '.join(SUFFIXES)}.")
-    found.files.sort(key=lambda name: [_natural(part) for part in name.split("/")])
-    return found
+        prefix = f"{relative(top)}/".lstrip("/")
+        yield from (prefix + name for name in names if not _hidden(name))
 
 
 def _emptiness(found: _Found) -> str:
