@@ -188,7 +188,7 @@ def test_check_passes_on_the_verdict(run, monkeypatch):
         ("train --seed -1", "0 or more"),
         ("train --backend torch", "numpy"),
         ("train --data nowhere.npz", "nowhere.npz"),
-        ("train --data letters", "'digits' or the path"),
+        ("train --data letters", "Give 'digits', 'mnist'"),
         ("train flowers", "80 x 80 x 3"),
         ("train dcgan64", "(N, 64, 64, 1)"),
         ("train upsample64 --data digits", "(N, 64, 64, 3)"),
