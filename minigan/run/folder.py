@@ -6,6 +6,7 @@
 - samples/epoch_0001.png: images from the same latents each epoch
 - curves.png: the losses so far
 - generator.safetensors: the generator's weights and architecture
+- skipped.txt: the files of the data that could not be read, if there were any
 """
 
 from __future__ import annotations
@@ -43,6 +44,12 @@ class RunFolder:
     def write_config(self, config: dict[str, Any]) -> None:
         """Write config.json."""
         files.write_json(self.path / "config.json", config)
+
+    def list_skipped(self, skipped: list[tuple[str, str]]) -> None:
+        """Write skipped.txt, the files of the data that could not be read, if there are any."""
+        if skipped:
+            lines = "".join(f"{file}: {why}\n" for file, why in skipped)
+            files.write_bytes(self.path / "skipped.txt", lines.encode())
 
     def record(self, history: list[dict[str, Any]], grid: np.ndarray | None, model: Any) -> None:
         """Keep an epoch: its grid of samples (if any), weights, curves.

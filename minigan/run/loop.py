@@ -38,6 +38,7 @@ class Loop:
         on_epoch: Callable[[int, Any, dict[str, Any]], object] | None = None,
     ):
         self.gan, self.batches, self.folder, self.on_epoch = gan, batches, folder, on_epoch
+        self.settings = settings
         self.epochs, self.batch_size = settings["epochs"], settings["batch_size"]
         self.every, self.keep = settings["checkpoint_every"], settings["keep"]
         self.first = settings["first_step"]

@@ -57,26 +57,15 @@ def train(
     the arguments do not fit, FileExistsError when `out` is not empty, WriteError (an OSError) when
     it cannot be written.
     """
-    epochs = _positive("epochs", gan.epochs if epochs is None else epochs)
-    batch_size = _positive("batch_size", gan.batch_size if batch_size is None else batch_size)
-    every = None if checkpoint_every is None else _positive("checkpoint_every", checkpoint_every)
-    keep = _positive("keep", keep)
     if out is not None:
         refuse_used(out)
     if isinstance(data, (str, os.PathLike)):
         data = datasets.load(data)
-    batches = _batches(gan, data)
-    settings = {
-        "epochs": epochs,
-        "batch_size": min(batch_size, len(batches)),
-        "checkpoint_every": every,
-        "keep": keep,
-        "first_step": gan.step_count,
-    }
-    folder = None
+    every = None if checkpoint_every is None else _positive("checkpoint_every", checkpoint_every)
+    loop = loop_for(gan, data, epochs, batch_size, every, _positive("keep", keep), on_epoch)
     if out is not None:
-        folder = RunFolder.create(out, _config(gan, batches, data, settings))
-    loop = Loop(gan, batches, settings, folder, on_epoch)
+        loop.folder = RunFolder.create(out, _config(loop, data))
+        loop.folder.list_skipped(getattr(data, "skipped", []))
     loop.save()  # the first weights: a run that is killed early starts from them again
     return _run(loop, progress)
 
@@ -115,6 +104,29 @@ def resume(
     return gan, _run(loop, progress)
 
 
+def loop_for(
+    gan: Any,
+    data: Any,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    checkpoint_every: int | None = None,
+    keep: int = 2,
+    on_epoch: OnEpoch | None = None,
+) -> Loop:
+    """The loop of `train`, at its start and without a folder."""
+    batches = _batches(gan, data)
+    batch_size = _positive("batch_size", gan.batch_size if batch_size is None else batch_size)
+    datasets.check_enough(len(batches), batch_size)
+    settings = {
+        "epochs": _positive("epochs", gan.epochs if epochs is None else epochs),
+        "batch_size": min(batch_size, len(batches)),
+        "checkpoint_every": checkpoint_every,
+        "keep": keep,
+        "first_step": gan.step_count,
+    }
+    return Loop(gan, batches, settings, None, on_epoch)
+
+
 def _run(loop: Loop, progress: bool) -> list[dict[str, Any]]:
     history = loop.run(progress)
     if loop.folder and progress:
@@ -139,15 +151,16 @@ def _batches(gan: Any, data: Any) -> datasets.Batches:
     return datasets.Batches(data, image_shape(gan), gan.image_range, dtype, gan.classes)
 
 
-def _config(gan: Any, batches: Any, data: Any, settings: dict[str, Any]) -> dict[str, Any]:
+def _config(loop: Loop, data: Any) -> dict[str, Any]:
     from .. import __version__
 
+    gan, batches = loop.gan, loop.batches
     networks = {name: getattr(gan, name) for name in _NETWORKS}
     name, options = getattr(data, "source", None) or (None, {})
     names = getattr(data, "names", None)
     return {
         "minigan": __version__,
-        **settings,
+        **loop.settings,
         "gan": gan.config(),
         "data": {
             "name": name,
