@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,37 +112,45 @@ def _sample(args: argparse.Namespace) -> int:
 
 
 def _interpolate(args: argparse.Namespace) -> int:
-    from . import animation, imaging, output
     from .interpolation import interpolation
+    from .output import refuse_undrawable
     from .sampling import SavedGenerator
 
     film = _suffix(args.out, ".png", ".gif") == ".gif"
     if args.fps is not None and not film:
         raise ValueError("--fps is of a film: give --out FILE.gif, or leave it out")
-    generator = SavedGenerator(args.folder)
-    output.refuse_undrawable(generator)
     steps = args.steps or (16 if film else 4)
-    if film:  # an error comes before the work
-        milliseconds = animation.durations(args.points * steps, args.fps or 16.0)
-    images = interpolation(
-        generator,
-        args.points,
-        steps,
-        args.rows,
-        args.seed,
-        args.label,
-        args.truncation,
-        closed=film,
-    )
-    if film:
-        frames = (imaging.image_grid(each, gap=output.GAP) for each in images)
-        data = animation.gif(frames, milliseconds, args.scale)
-    else:
-        # (frames, rows, H, W, C) -> a row a way
-        strips = images.swapaxes(0, 1).reshape(-1, *generator.image_shape)
-        picture = imaging.image_grid(strips, columns=len(images), gap=output.GAP)
-        data = imaging.png(imaging.enlarged(picture, args.scale))
+    draw = _film(args.points * steps, args.fps or 16.0, args.scale) if film else _strips(args.scale)
+    generator = SavedGenerator(args.folder)
+    refuse_undrawable(generator)
+    wanted = args.points, steps, args.rows, args.seed, args.label, args.truncation
+    data = draw(interpolation(generator, *wanted, closed=film))
     return _keep(data, args.out, _default(args, generator, "interpolation"))
+
+
+def _film(count: int, fps: float, scale: int) -> Callable[[Any], bytes]:
+    """Draws (frames, rows, H, W, C) as a GIF of `count` frames; its time is checked at once."""
+    from . import animation
+    from .imaging import image_grid
+    from .output import GAP
+
+    milliseconds = animation.durations(count, fps)
+    return lambda images: animation.gif(
+        (image_grid(frame, gap=GAP) for frame in images), milliseconds, scale
+    )
+
+
+def _strips(scale: int) -> Callable[[Any], bytes]:
+    """Draws (frames, rows, H, W, C) as a PNG, a strip a row."""
+    from .imaging import enlarged, image_grid, png
+    from .output import GAP
+
+    def draw(images: Any) -> bytes:
+        # (frames, rows, H, W, C) -> (rows, frames, H, W, C), row by row
+        cells = images.swapaxes(0, 1).reshape(-1, *images.shape[2:])
+        return png(enlarged(image_grid(cells, columns=len(images), gap=GAP), scale))
+
+    return draw
 
 
 def _animate(args: argparse.Namespace) -> int:

@@ -87,7 +87,8 @@ def interpolation(
     """
     frames = points * steps if closed else (points - 1) * steps + 1
     height, width = (*generator.image_shape, 1)[:2]
-    refuse_huge(frames * rows * height * width, "the frames together")
+    # where images are smaller than latents, those take the memory
+    refuse_huge(frames * rows * max(height * width, generator.latent_dim), "the frames together")
     z = generator.noise(rows * points, Key(_seed(generator, seed), "sample"), truncation)
     z = z.reshape(rows, points, -1).swapaxes(0, 1)  # (rows, points, dim) -> (points, rows, dim)
     way = path(z, steps, slerp if generator.latent_kind == "normal" else lerp, closed)

@@ -45,8 +45,9 @@ class SavedGenerator(Sampler):
                 "takes vectors, or vectors and labels"
             )
         try:
-            gan, data = config["gan"], config["data"]
+            gan = config["gan"]
             super().__init__(generator, seed=_whole(gan["seed"]), latents=gan["latents"])
+            data = config["data"]
             self.image_shape = _image_shape(data["image_shape"], generator.output_shape)
             self.value_range = _range(data["value_range"])
             self.names = _names(data.get("classes"), self.classes)
