@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +111,7 @@ def _sample(args: argparse.Namespace) -> int:
 
 
 def _interpolate(args: argparse.Namespace) -> int:
+    from .animation import durations
     from .interpolation import interpolation
     from .output import refuse_undrawable
     from .sampling import SavedGenerator
@@ -120,37 +120,36 @@ def _interpolate(args: argparse.Namespace) -> int:
     if args.fps is not None and not film:
         raise ValueError("--fps is of a film: give --out FILE.gif, or leave it out")
     steps = args.steps or (16 if film else 4)
-    draw = _film(args.points * steps, args.fps or 16.0, args.scale) if film else _strips(args.scale)
+    fps = 16.0 if args.fps is None else args.fps
+    milliseconds = durations(args.points * steps, fps) if film else None  # errors before the work
     generator = SavedGenerator(args.folder)
     refuse_undrawable(generator)
     wanted = args.points, steps, args.rows, args.seed, args.label, args.truncation
-    data = draw(interpolation(generator, *wanted, closed=film))
+    images = interpolation(generator, *wanted, closed=film)
+    if milliseconds is None:
+        data = _strips(images, args.scale)
+    else:
+        data = _film(images, milliseconds, args.scale)
     return _keep(data, args.out, _default(args, generator, "interpolation"))
 
 
-def _film(count: int, fps: float, scale: int) -> Callable[[Any], bytes]:
-    """Draws (frames, rows, H, W, C) as a GIF of `count` frames; its time is checked at once."""
-    from . import animation
-    from .imaging import image_grid
-    from .output import GAP
-
-    milliseconds = animation.durations(count, fps)
-    return lambda images: animation.gif(
-        (image_grid(frame, gap=GAP) for frame in images), milliseconds, scale
-    )
-
-
-def _strips(scale: int) -> Callable[[Any], bytes]:
-    """Draws (frames, rows, H, W, C) as a PNG, a strip a row."""
+def _strips(images: Any, scale: int) -> bytes:
+    """(frames, rows, H, W, C) as a PNG, a strip a row."""
     from .imaging import enlarged, image_grid, png
     from .output import GAP
 
-    def draw(images: Any) -> bytes:
-        # (frames, rows, H, W, C) -> (rows, frames, H, W, C), row by row
-        cells = images.swapaxes(0, 1).reshape(-1, *images.shape[2:])
-        return png(enlarged(image_grid(cells, columns=len(images), gap=GAP), scale))
+    # (frames, rows, H, W, C) -> (rows, frames, H, W, C), row by row
+    cells = images.swapaxes(0, 1).reshape(-1, *images.shape[2:])
+    return png(enlarged(image_grid(cells, columns=len(images), gap=GAP), scale))
 
-    return draw
+
+def _film(images: Any, milliseconds: list[int], scale: int) -> bytes:
+    """(frames, rows, H, W, C) as a GIF, the rows of a frame in a grid."""
+    from .animation import gif
+    from .imaging import image_grid
+    from .output import GAP
+
+    return gif((image_grid(frame, gap=GAP) for frame in images), milliseconds, scale)
 
 
 def _animate(args: argparse.Namespace) -> int:

@@ -254,6 +254,7 @@ def test_pictures_that_make_no_film(run, plain):
         ("interpolate flowers --class daisy", "no class 'daisy'"),
         ("interpolate flowers --fps 9", "--out FILE.gif"),
         ("interpolate flowers --fps 51 --out a.gif", "1 to 50"),
+        ("interpolate flowers --fps 0 --out a.gif", "1 to 50"),
         ("interpolate flowers --fps nan --out a.gif", "1 to 50"),
         ("interpolate flowers --out a.npz", ".png or .gif"),
         ("interpolate flowers --out a", ".png or .gif"),
