@@ -28,15 +28,14 @@ def slerp(a: Any, b: Any, t: float) -> np.ndarray:
     their own: there z(t) is `lerp`. a, b: (..., dim), real. Returns float64 (..., dim).
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    a_length, b_length = (np.linalg.norm(v, axis=-1, keepdims=True) for v in (a, b))
-    u, v = (x / np.where(length > 0, length, 1) for x, length in ((a, a_length), (b, b_length)))
-    # not the arc cosine of u.v, which is inaccurate near 0 and pi
-    distance, sum_length = (np.linalg.norm(x, axis=-1, keepdims=True) for x in (u - v, u + v))
-    w = 2 * np.arctan2(distance, sum_length)
-    flat = (np.sin(w) < _LEAST_SINE) | (a_length == 0) | (b_length == 0)
-    sine, w = np.where(flat, 1, np.sin(w)), np.where(flat, 0, w)
+    a_length, b_length = _length(a), _length(b)
+    flat = (a_length == 0) | (b_length == 0)
+    u, v = a / np.where(flat, 1, a_length), b / np.where(flat, 1, b_length)
+    w = 2 * np.arctan2(_length(u - v), _length(u + v))  # the arc cosine is inaccurate near 0 and pi
+    flat |= np.sin(w) < _LEAST_SINE
+    sine = np.where(flat, 1, np.sin(w))
     length = (1 - t) * a_length + t * b_length
-    arc = length * (np.sin((1 - t) * w) / sine * u + np.sin(t * w) / sine * v)
+    arc = length * (np.sin((1 - t) * w) * u + np.sin(t * w) * v) / sine
     return np.where(flat, lerp(a, b, t), arc)
 
 
@@ -96,6 +95,10 @@ def interpolation(
     labels = generator.labels(turns, generator.class_number(label))
     images = generator.draw(way.reshape(frames * rows, -1), labels)
     return images.reshape(frames, rows, *generator.image_shape)
+
+
+def _length(vectors: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 def _seed(generator: SavedGenerator, seed: int | None) -> int:
