@@ -76,6 +76,17 @@ def test_samples_of_a_class_by_name(run, flowers):
     )
 
 
+def test_the_names_are_those_of_the_data(run, make_gan, images):
+    data = mg.datasets.Dataset(images, np.arange(20) % 3, ["rose", "tulip", "lily"])
+    gan = make_gan(classes=3)
+    mg.train(gan, data, epochs=1, out="run", progress=False)
+    assert run("sample", "run", "--class", "lily", "--count", 4, "--out", "a.png")[0] == 0
+    expected = gan.sample(4, labels=[2] * 4)
+    np.testing.assert_array_equal(
+        picture("a.png"), mg.image_grid(expected, value_range=(-1, 1), gap=2)
+    )
+
+
 def test_a_grid_has_a_column_a_class_or_as_many_as_asked(run, flowers):
     assert run("sample", "flowers", "--count", 7, "--out", "a.png")[0] == 0
     images, _ = flowers.images(7)
