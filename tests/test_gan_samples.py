@@ -112,6 +112,12 @@ def test_truncation_redraws_only_what_lies_beyond():
     assert np.array_equal(source.noise(20, KEY, math.inf).ravel(), stream[:200])
 
 
+def test_the_limit_is_not_rounded(monkeypatch):
+    source, drawn = sampler(), iter(np.float32([0.3, 0.29] * 100))  # float32(0.3) is above 0.3
+    monkeypatch.setattr(source, "_values", lambda rng, n: np.array([next(drawn) for _ in range(n)]))
+    assert np.array_equal(source.noise(1, KEY, 0.3), np.full((1, 10), 0.29, np.float32))
+
+
 def test_samples_of_truncated_latents():
     gan = make(dtype="float32")
     z = gan.noise(5, random.Key(4, "sample"), 0.5)

@@ -95,6 +95,7 @@ def gif(frames: Iterable[np.ndarray], milliseconds: Sequence[int], scale: int = 
             height, width = (side * scale for side in frame.shape[:2])
             remedy = "take fewer frames or a smaller scale"
             refuse_huge(height * width * len(milliseconds), "the film", remedy)
+            # a palette for grey frames too: Pillow's films in mode L are not exact
             picture = Image.fromarray(frame).convert("RGB").quantize(256)
             yield picture.resize((width, height), Image.Resampling.NEAREST)
 
@@ -106,7 +107,6 @@ def gif(frames: Iterable[np.ndarray], milliseconds: Sequence[int], scale: int = 
         append_images=film,
         duration=list(milliseconds),
         loop=0,
-        optimize=False,  # otherwise grey levels next to each other are taken for equal
     )
     return buffer.getvalue()
 

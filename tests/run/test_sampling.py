@@ -51,6 +51,14 @@ def test_batches_hold_a_part_at_a_time(saved):
     assert next(generator.batches(10**15))[0].shape == (128, 8, 8, 1)
 
 
+def test_latents_and_labels_of_ones_own(saved):
+    gan, generator = saved(classes=3)
+    z = generator.noise(300, mg.random.Key(5, "mine"))
+    labels = np.random.default_rng(0).integers(0, 3, 300)
+    expected = imaging.to_uint8(gan.sample(300, labels=labels, z=z), (-1, 1))
+    np.testing.assert_array_equal(generator.draw(z, labels), expected)
+
+
 def test_one_class_by_number_or_name(saved):
     gan, generator = saved(classes=3, names=NAMES)
     assert generator.names == tuple(NAMES)
