@@ -106,8 +106,10 @@ def test_speeds_that_no_browser_shows(fps):
 
 FRAMES = {
     "noise": lambda rng, i: rng.integers(0, 256, (20, 30)),
-    "a few grey levels beside the last": lambda rng, i: (
-        np.where(rng.random((20, 30)) < 0.05, 1, 0) + np.arange(600).reshape(20, 30) % 255
+    "grey, with a few changes": lambda rng, i: np.where(
+        rng.random((20, 30)) < 0.02,
+        rng.integers(0, 256, (20, 30)),
+        np.arange(600).reshape(20, 30) % 256,
     ),
     "256 colours": lambda rng, i: rng.integers(0, 256, (256, 3))[
         rng.permutation(600).reshape(20, 30) % 256
