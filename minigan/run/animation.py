@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .imaging import refuse_huge
+from .pictures import decode, reason
 
 _LONGEST = 655  # seconds: a GIF counts their hundredths in 16 bits
 
@@ -43,7 +43,7 @@ def thinned(paths: list[Path], most: int) -> list[Path]:
 
 
 def pictures(paths: Iterable[Path]) -> Iterator[np.ndarray]:
-    """The PNG files, one after the other, as uint8 (H, W, 3). What is transparent is black.
+    """The PNG files, one after the other, as uint8 (H, W, 3). What is transparent is white.
 
     Raises ValueError, naming the file, when one cannot be read or has another size than the first.
     """
@@ -116,18 +116,7 @@ def _numbers(name: str) -> tuple[int, ...]:
 
 
 def _read(path: Path) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            refuse_huge(picture.width * picture.height, "it")
-            if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8
-                seen = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
-            else:
-                seen = picture.convert("RGBA")
-            black = Image.new("RGBA", seen.size, (0, 0, 0, 255))
-            return np.asarray(Image.alpha_composite(black, seen.convert("RGBA")).convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not a PNG file") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+        return decode(path)
+    except Exception as error:  # whatever a damaged file makes Pillow raise
+        raise ValueError(f"{path} cannot be read: {reason(error)}") from error

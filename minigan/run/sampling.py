@@ -26,7 +26,8 @@ class SavedGenerator(Sampler):
     """The generator of the run at `path`: sample() gives what the GAN's own would have given.
 
     Reads config.json and generator.safetensors alone. image_shape: of an image; (H, W, C) where
-    it can be drawn. value_range: of the images it was trained on. names: of its classes, or None.
+    it can be drawn. value_range: of the images it was trained on. names: of its classes, or None;
+    a class without one is called by its number.
     Raises OSError or ValueError, naming the file.
     """
 
@@ -127,8 +128,7 @@ class SavedGenerator(Sampler):
 
     def class_name(self, number: int) -> str:
         """The name of a class, or its number where it has none."""
-        names = self.names or ()
-        return names[number] if number < len(names) else str(number)
+        return str(number) if self.names is None else self.names[number]
 
 
 def _takes_latents(model: Sequential) -> bool:
@@ -166,4 +166,4 @@ def _names(value: Any, classes: int | None) -> tuple[str, ...] | None:
     short = all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in value)
     if not isinstance(value, list) or not short or len(value) > classes:
         raise ValueError(f"classes {value!r:.60} should be the names of {classes} or fewer classes")
-    return tuple(value)
+    return (*value, *map(str, range(len(value), classes)))

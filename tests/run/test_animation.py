@@ -204,8 +204,9 @@ def test_every_kind_of_png(tmp_path):
     rgba[0, 0, 3], rgba[0, 1, 3] = 0, 255
     save(tmp_path / "a.png", rgba)
     found = read(tmp_path / "a.png")[0]
-    assert not found[0, 0].any() and (found[0, 1] == rgba[0, 1, :3]).all()
-    np.testing.assert_allclose(found, rgba[..., :3] * (rgba[..., 3:] / 255), atol=1)
+    assert (found[0, 0] == 255).all() and (found[0, 1] == rgba[0, 1, :3]).all()
+    share = rgba[..., 3:] / 255
+    np.testing.assert_allclose(found, rgba[..., :3] * share + 255 * (1 - share), atol=1)  # on white
 
 
 def test_pictures_of_another_size_are_named(tmp_path):
@@ -230,31 +231,28 @@ def png(width, height, pixels):
 def test_files_that_cannot_be_read_are_named(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
     whole = imaging.png(noise)
-    jpeg = io.BytesIO()
-    Image.fromarray(noise).save(jpeg, "JPEG")
     shuffled = bytearray(whole)
     random.Random(0).shuffle(shuffled)
     broken = bytearray(whole)
     broken[len(whole) // 2] ^= 255
     for data, words in [
-        (b"", "is not a PNG file"),
-        (b"hello", "is not a PNG file"),
-        (jpeg.getvalue(), "is not a PNG file"),
-        (bytes(shuffled), "is not a PNG file"),
+        (b"", "an empty file"),
+        (b"hello", "not a picture"),
+        (bytes(shuffled), "not a picture"),
         (whole[:-1000], "cannot be read: "),
-        (whole[:30], "3.png "),
+        (whole[:30], "cannot be read: "),
         (bytes(broken), "cannot be read: "),
         (png(4, 4, b"not deflated"), "cannot be read: "),
         (png(4, 4, zlib.compress(b"\0")), "cannot be read: "),
-        (png(0, 4, zlib.compress(b"\0")), "3.png "),
-        (png(10_001, 10_000, zlib.compress(b"\0")), "100 million"),
+        (png(0, 4, zlib.compress(b"\0")), "cannot be read: "),
+        (png(10_001, 10_000, zlib.compress(b"\0")), "80,000,000 pixels"),
         (png(2**31 - 1, 2**31 - 1, zlib.compress(b"\0")), "cannot be read: "),
     ]:
         (tmp_path / "3.png").write_bytes(data)
         with pytest.raises(ValueError, match="3.png") as caught:
             read(tmp_path / "3.png")
         assert words in str(caught.value)
-    with pytest.raises(ValueError, match="cannot be read: .*No such file"):
+    with pytest.raises(ValueError, match="cannot be read: not a regular file"):
         read(tmp_path / "4.png")
 
 

@@ -67,12 +67,12 @@ def test_samples_of_a_class_by_name(run, flowers):
     assert run("sample", "flowers", "--class", 1, "--count", 4, "--out", "a.npz")[0] == 0
     with np.load("a.npz") as arrays:
         np.testing.assert_array_equal(arrays["images"], flowers.images(4, label="tulip")[0])
-        assert list(arrays["labels"]) == [1] * 4 and list(arrays["names"]) == ["rose", "tulip"]
+        assert list(arrays["labels"]) == [1] * 4 and list(arrays["names"]) == ["rose", "tulip", "2"]
     code, _, err = run("sample", "flowers", "--class", "rosa")
     assert code == 2
     assert err == (
         "minigan: no class 'rosa' (did you mean 'rose'?); this generator knows 0 to 2, named "
-        "'rose', 'tulip'\n"
+        "'rose', 'tulip', '2'\n"
     )
 
 

@@ -90,7 +90,7 @@ def test_pictures_without_classes_have_numbers_alone(saved, tmp_path, classes):
 
 
 def test_arrays_are_what_train_reads(saved, tmp_path):
-    generator = saved(3, ["rose", "tulip", "ö"])
+    generator = saved(3, ["rose", "ö"])
     path = tmp_path / "a.npz"
     output.write_npz(path, generator, generator.batches(200, 4), 200)
     images, labels = generator.images(200, 4)
@@ -98,12 +98,9 @@ def test_arrays_are_what_train_reads(saved, tmp_path):
         assert arrays.files == ["images", "labels", "names"]
         np.testing.assert_array_equal(arrays["images"], images)
         np.testing.assert_array_equal(arrays["labels"], labels)
-        assert arrays["labels"].dtype.kind == "i" and list(arrays["names"]) == [
-            "rose",
-            "tulip",
-            "ö",
-        ]
-    read, read_labels = datasets.load(path)
+        assert list(arrays["names"]) == ["rose", "ö", "2"]
+    read, read_labels = data = datasets.load(path)
+    assert data.names == ("rose", "ö", "2")
     np.testing.assert_array_equal(read, images)
     np.testing.assert_array_equal(read_labels, labels)
     first = path.read_bytes()
