@@ -79,6 +79,7 @@ from .sequential import Sequential, stacked_summary  # noqa: E402
 
 # loaded when first used: (module, name in it)
 _LATER = {
+    "SavedGenerator": ("minigan.run.sampling", "SavedGenerator"),
     "check_gradients": ("minigan.gradcheck", "check_gradients"),
     "datasets": ("minigan.run.datasets", None),
     "image_grid": ("minigan.run.imaging", "image_grid"),
