@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..random import Key
-from . import imaging, state, watch
+from . import imaging, progress, state, watch
 from .blame import first_not_finite
 from .folder import RunFolder
-from .meter import Meter, NotFinite, deferred_interrupt, progress_bar
+from .meter import Meter, NotFinite, deferred_interrupt
 
 
 class TrainingStopped(RuntimeError):
@@ -53,7 +53,7 @@ class Loop:
     def run(self, show: bool) -> list[dict[str, Any]]:
         """Train to the end, and return the history."""
         images = (self.end - self.gan.step_count) * self.batch_size
-        with deferred_interrupt() as interrupted, progress_bar(images, show) as bar:
+        with deferred_interrupt() as interrupted, progress.bar(images, show) as bar:
             try:
                 while self.gan.step_count < self.end:
                     self._epoch(bar, interrupted)
