@@ -37,6 +37,7 @@ def _add_data(group: Any) -> None:
     add("--size", type=count, metavar="N", help="pixels a side: 32, 48, 64, 80, 96 or 128")
     add("--gray", action="store_true", help="greyscale instead of RGB")
     add("--fit", choices=["crop", "pad", "stretch"], default="crop", help="to a square (crop)")
+    add("--mirror", action="store_true", help="show images also mirrored left to right")
     add("--strict", action="store_true", help="stop at a file that is no sound image")
     add("--conditional", action="store_true", help="learn the classes: labels, or sub-folders")
 
@@ -142,6 +143,7 @@ def _train(args: argparse.Namespace) -> int:
         progress=show.bar,
         checkpoint_every=args.checkpoint_every,
         keep=args.keep,
+        mirror=args.mirror,
     )
     return show.end(out)
 

@@ -25,7 +25,8 @@ class Loop:
     """Takes a GAN from where it stands to the last epoch.
 
     settings: epochs, batch_size, first_step (the GAN's step count at the start of the run),
-    checkpoint_every (steps; None: an epoch) and keep (how many checkpoints), as in config.json.
+    checkpoint_every (steps; None: an epoch), keep (how many checkpoints) and mirror (whether half
+    of the images are mirrored), as in config.json.
     history: the rows of the epochs so far. partial: the sums of the epoch that was broken off.
     """
 
@@ -41,6 +42,7 @@ class Loop:
         self.settings = settings
         self.epochs, self.batch_size = settings["epochs"], settings["batch_size"]
         self.every, self.keep = settings["checkpoint_every"], settings["keep"]
+        self.mirror = settings["mirror"]
         self.first = settings["first_step"]
         self.steps = len(batches) // self.batch_size  # an epoch
         self.end = self.first + self.epochs * self.steps
@@ -68,7 +70,11 @@ class Loop:
         if getattr(self, "_ordered", None) != key:
             self._order = key.generator().permutation(len(self.batches))
             self._ordered = key
-        return self.batches.batch(self._order[place * self.batch_size :][: self.batch_size])
+        real, labels = self.batches.batch(self._order[place * self.batch_size :][: self.batch_size])
+        if self.mirror:
+            chosen = Key(self.gan.seed, "mirror", step).generator().random(len(real)) < 0.5
+            real[chosen] = real[chosen][:, :, ::-1]  # (N, H, W, C)
+        return real, labels
 
     def save(self, meter: Meter | None = None) -> None:
         """Write a checkpoint, here or in the midst of an epoch."""

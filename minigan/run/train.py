@@ -33,6 +33,7 @@ def train(
     progress: bool = True,
     checkpoint_every: int | None = None,
     keep: int = 2,
+    mirror: bool = False,
 ) -> list[dict[str, Any]]:
     """Train `gan` on `data` and return one dict an epoch.
 
@@ -47,6 +48,7 @@ def train(
     progress: show a progress bar, and at the end where the files are.
     checkpoint_every: steps from one checkpoint to the next; None: one after each epoch. The newest
         `keep` stay. `resume` goes on from the newest.
+    mirror: show each image as it is or mirrored left to right, by chance.
 
     The dict of an epoch has epoch (from 1), step, the means of what GAN.train_step returns (d_loss,
     g_loss, d_real = D(x), d_fake = D(G(z)), and penalty if there is one), spread and g_gradient
@@ -62,7 +64,8 @@ def train(
     if isinstance(data, (str, os.PathLike)):
         data = datasets.load(data)
     every = None if checkpoint_every is None else _positive("checkpoint_every", checkpoint_every)
-    loop = loop_for(gan, data, epochs, batch_size, every, _positive("keep", keep), on_epoch)
+    keep = _positive("keep", keep)
+    loop = loop_for(gan, data, epochs, batch_size, every, keep, mirror, on_epoch)
     if out is not None:
         loop.folder = RunFolder.create(out, _config(loop, data))
         loop.folder.list_skipped(getattr(data, "skipped", []))
@@ -111,17 +114,21 @@ def loop_for(
     batch_size: int | None = None,
     checkpoint_every: int | None = None,
     keep: int = 2,
+    mirror: bool = False,
     on_epoch: OnEpoch | None = None,
 ) -> Loop:
     """The loop of `train`, at its start and without a folder."""
     batches = _batches(gan, data)
     batch_size = _positive("batch_size", gan.batch_size if batch_size is None else batch_size)
     datasets.check_enough(len(batches), batch_size)
+    if mirror and len(image_shape(gan)) != 3:
+        raise ValueError("mirror=True needs images (H, W, C); these are vectors")
     settings = {
         "epochs": _positive("epochs", gan.epochs if epochs is None else epochs),
         "batch_size": min(batch_size, len(batches)),
         "checkpoint_every": checkpoint_every,
         "keep": keep,
+        "mirror": mirror,
         "first_step": gan.step_count,
     }
     return Loop(gan, batches, settings, None, on_epoch)
@@ -197,8 +204,11 @@ def _rebuilt(folder: RunFolder, config: dict[str, Any]) -> GAN:
         ]
         gan = GAN(*networks, **config["gan"])
         gan.step_count = int(config["first_step"])
-        settings = ("epochs", "batch_size", "keep")
-        config |= {name: _positive(name, config[name]) for name in settings}
+        counts = ("epochs", "batch_size", "keep")
+        config |= {name: _positive(name, config[name]) for name in counts}
+        every, mirror = config["checkpoint_every"], config["mirror"]
+        config["checkpoint_every"] = every and _positive("checkpoint_every", every)
+        config["mirror"] = bool(mirror)
         known = config["weights"], config["data"]["digest"]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{where} lacks or garbles {error}; it was damaged or edited") from error
