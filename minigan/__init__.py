@@ -81,7 +81,12 @@ from .sequential import Sequential, stacked_summary  # noqa: E402
 _LATER = {
     "check_gradients": ("minigan.gradcheck", "check_gradients"),
     "datasets": ("minigan.run.datasets", None),
+    "export_keras": ("minigan.run.keras_export", "export_keras"),
+    "export_onnx": ("minigan.run.onnx_export", "export_onnx"),
+    "export_torch": ("minigan.run.torch_export", "export_torch"),
+    "export_weights": ("minigan.run.exchange", "export_weights"),
     "image_grid": ("minigan.run.imaging", "image_grid"),
+    "import_weights": ("minigan.run.exchange", "import_weights"),
     "load": ("minigan.run.checkpoint", "load"),
     "save": ("minigan.run.checkpoint", "save"),
     "train": ("minigan.run.train", "train"),
