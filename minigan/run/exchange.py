@@ -79,7 +79,7 @@ def export_weights(model: Sequential, *, layout: str) -> dict[str, np.ndarray]:
     `export_torch` writes it is the state_dict.
     """
     return {
-        slot.name: np.ascontiguousarray(to_numpy(slot.array).transpose(slot.axes))
+        slot.name: np.array(to_numpy(slot.array).transpose(slot.axes), order="C")
         for slot in slots_of(model, layout)
     }
 

@@ -37,6 +37,8 @@ class SpectralNorm(nn.Module):
     v = W^T u / |W^T u|, sigma = |W v|; training moves u to W v / sigma.
     """
 
+    u: torch.Tensor
+
     def __init__(self, outputs, axis):
         super().__init__()
         self.axis = axis
