@@ -47,7 +47,7 @@ class Exporter:
     """
 
     framework: ClassVar[str]
-    counterparts: ClassVar[Mapping[type, Callable[[Any, Any, Any], Any]]]
+    counterparts: ClassVar[Mapping[type, Callable[..., Any]]]
 
     def __init__(self, model: Sequential, role: str) -> None:
         """Raises TypeError or ValueError for what cannot be exported."""
@@ -67,11 +67,11 @@ class Exporter:
         return self._flow(self.model, names if is_split(self.model) else names[0], (), "x")
 
     def _flow(self, layer: Layer, value: Any, way: Way, lane: str) -> Any:
-        if isinstance(layer, Sequential):
+        if type(layer) is Sequential:  # a subclass may compute something else
             for name, child in layer.children():
                 value = self._flow(child, value, (*way, name), lane)
             return value
-        if not isinstance(layer, Parallel):
+        if type(layer) is not Parallel:
             self.name, self.lane = self.names[way], lane
             return self.convert(layer, value)
         parts = value if layer.split else [value] * len(layer.layers)
@@ -83,14 +83,17 @@ class Exporter:
         return self.merge(layer, outputs)
 
     def convert(self, layer: Layer, value: Any) -> Any:
-        """What the layer makes of a value. ValueError if it has no counterpart."""
-        convert = self.counterparts.get(type(layer))
-        if convert is None:
+        """What the layer makes of a value."""
+        return self.counterpart(layer)(self, layer, value)
+
+    def counterpart(self, layer: Layer) -> Callable[..., Any]:
+        """The function that converts this layer; ValueError if there is none."""
+        if type(layer) not in self.counterparts:
             raise ValueError(
                 f"{layer.name}: minigan cannot write a {type(layer).__name__} in {self.framework}; "
                 "it knows its own layers"
             )
-        return convert(self, layer, value)
+        return self.counterparts[type(layer)]
 
     def activate(self, name: str | None, value: Any) -> Any:
         """The activation of this name of a value."""
@@ -242,15 +245,19 @@ def unused(name: str, taken: Iterable[str]) -> str:
 
 
 def margins(layer: Any) -> list[tuple[int, int]]:
-    """(before, after) of each spatial axis: pixels that windows reach beyond the image.
+    """(before, after) of each spatial axis: pixels that the windows reach beyond the image.
 
-    The windows end at pixel (out-1)*stride + kernel - before, counted from the first of the image's
-    `size`; where that is less than `size`, `after` is negative.  A convolution is padded by them; a
-    transposed one is cut by them.
+    The last window ends (out-1)*stride + kernel - before pixels from the image's first; where that
+    is less than `size`, `after` is negative.  A transposed convolution is cut by its margins.
     """
     axes = layer.geometry[2 - getattr(layer, "axes", 2) :]
     ends = [(a.out - 1) * a.stride + a.kernel - a.before for a in axes]
     return [(a.before, end - a.size) for a, end in zip(axes, ends, strict=True)]
+
+
+def paddings(layer: Any) -> list[tuple[int, int]]:
+    """(before, after) of each spatial axis: pixels that a convolution or pooling is padded by."""
+    return [(before, max(after, 0)) for before, after in margins(layer)]
 
 
 def write_new(files: Mapping[str | os.PathLike, bytes]) -> list[Path]:

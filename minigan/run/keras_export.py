@@ -13,35 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..layers import (
-    Activation,
-    AveragePooling2D,
-    BatchNorm,
-    Conv1D,
-    Conv1DTranspose,
-    Conv2D,
-    Conv2DTranspose,
-    Dense,
-    Dropout,
-    Embedding,
-    Flatten,
-    InstanceNorm,
-    LayerNorm,
-    LeakyReLU,
-    MaxPooling2D,
-    Parallel,
-    PixelNorm,
-    ReLU,
-    Resampling2D,
-    Reshape,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    SpectralNorm,
-    Tanh,
-    UpSampling2D,
-)
-from ..layers.activations import Identity
+from .. import layers as ours
 from ..sequential import Sequential
 from .exchange import export_weights
 from .exporting import SourceWriter, call, short, unless, write_new
@@ -87,7 +59,7 @@ def export_keras(
 
     role: "generator" or "discriminator", which names files and inputs.  about: a sentence for the
     docstring.  Raises as `export_torch` does; ValueError too for a transposed convolution with
-    groups, which Keras has not.
+    groups, which Keras has not.  Returns the paths.
     """
     source = KerasWriter(model, role).page(about)
     weights = io.BytesIO()
@@ -135,7 +107,7 @@ class KerasWriter(SourceWriter):
         made = call(f"layers.{kind}", *arguments, **options, name=text(self.name))
         return self.assign(f"{made}({x})")
 
-    def merge(self, layer: Parallel, values: list[str]) -> str:
+    def merge(self, layer: ours.Parallel, values: list[str]) -> str:
         if layer.merge == "concat":
             return self.assign(f"layers.Concatenate()([{', '.join(values)}])")
         if layer.merge == "add":
@@ -154,7 +126,7 @@ def text(value: str | None) -> str | None:
 def linear(layer: Any) -> tuple[str, list[Any], dict[str, Any]]:
     """Dense or a convolution, without bias and activation: its name in Keras, and its arguments."""
     kind = type(layer).__name__
-    if isinstance(layer, Dense):
+    if isinstance(layer, ours.Dense):
         return kind, [layer.units], {}
     if layer.transposed and layer.groups > 1:
         raise ValueError(f"{layer.name}: Keras has no transposed convolution with groups")
@@ -178,6 +150,7 @@ def ending(layer: Any) -> dict[str, Any]:
 
 
 def spectral_norm(w: KerasWriter, layer: Any, x: str) -> str:
+    w.counterpart(layer.layer)  # it has one
     kind, arguments, options = linear(layer.layer)
     inner = call(f"layers.{kind}", *arguments, **options, use_bias=False, name=text("layer"))
     axis = -2 if getattr(layer.layer, "transposed", False) else -1  # that of the outputs
@@ -224,25 +197,27 @@ def pooling(w: KerasWriter, layer: Any, x: str) -> str:
 
 
 KerasWriter.counterparts = {
-    **dict.fromkeys((Dense, Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose), plain),
-    SpectralNorm: spectral_norm,
-    BatchNorm: batch_norm,
-    LayerNorm: layer_norm,
-    InstanceNorm: instance_norm,
-    PixelNorm: pixel_norm,
-    UpSampling2D: upsampling,
-    Resampling2D: resampling,
-    **dict.fromkeys((MaxPooling2D, AveragePooling2D), pooling),
-    Flatten: lambda w, layer, x: w.layer("Flatten", x),
-    Reshape: lambda w, layer, x: w.layer("Reshape", x, layer.output_shape),
-    Embedding: lambda w, layer, x: w.layer("Embedding", x, layer.classes, layer.units),
-    Dropout: lambda w, layer, x: w.layer("Dropout", x, layer.rate),
-    Activation: lambda w, layer, x: w.activate(layer.activation, x),
-    Identity: lambda w, layer, x: x,
-    LeakyReLU: lambda w, layer, x: w.layer("LeakyReLU", x, layer.negative_slope),
-    ReLU: lambda w, layer, x: w.layer("ReLU", x),
+    **dict.fromkeys(
+        (ours.Dense, ours.Conv1D, ours.Conv1DTranspose, ours.Conv2D, ours.Conv2DTranspose), plain
+    ),
+    ours.SpectralNorm: spectral_norm,
+    ours.BatchNorm: batch_norm,
+    ours.LayerNorm: layer_norm,
+    ours.InstanceNorm: instance_norm,
+    ours.PixelNorm: pixel_norm,
+    ours.UpSampling2D: upsampling,
+    ours.Resampling2D: resampling,
+    **dict.fromkeys((ours.MaxPooling2D, ours.AveragePooling2D), pooling),
+    ours.Flatten: lambda w, layer, x: w.layer("Flatten", x),
+    ours.Reshape: lambda w, layer, x: w.layer("Reshape", x, layer.output_shape),
+    ours.Embedding: lambda w, layer, x: w.layer("Embedding", x, layer.classes, layer.units),
+    ours.Dropout: lambda w, layer, x: w.layer("Dropout", x, layer.rate),
+    ours.Activation: lambda w, layer, x: w.activate(layer.activation, x),
+    ours.activations.Identity: lambda w, layer, x: x,
+    ours.LeakyReLU: lambda w, layer, x: w.layer("LeakyReLU", x, layer.negative_slope),
+    ours.ReLU: lambda w, layer, x: w.layer("ReLU", x),
     **{
         each: lambda w, layer, x: w.layer("Activation", x, text(type(layer).__name__.lower()))
-        for each in (Tanh, Sigmoid, SiLU, Softmax)
+        for each in (ours.Tanh, ours.Sigmoid, ours.SiLU, ours.Softmax)
     },
 }

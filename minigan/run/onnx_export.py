@@ -13,38 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..layers import (
-    Activation,
-    AveragePooling2D,
-    BatchNorm,
-    Conv1D,
-    Conv1DTranspose,
-    Conv2D,
-    Conv2DTranspose,
-    Dense,
-    Dropout,
-    Embedding,
-    Flatten,
-    InstanceNorm,
-    LayerNorm,
-    LeakyReLU,
-    MaxPooling2D,
-    Parallel,
-    PixelNorm,
-    ReLU,
-    Resampling2D,
-    Reshape,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    SpectralNorm,
-    Tanh,
-    UpSampling2D,
-)
-from ..layers.activations import Identity
+from .. import layers as ours
 from ..sequential import Sequential
 from .exchange import axes_of
-from .exporting import Exporter, Input, margins, write_new
+from .exporting import Exporter, Input, margins, paddings, write_new
 
 OPSET = 18  # the first whose reductions all take their axes as an input
 IR_VERSION = 8  # the format that came with this opset; every onnxruntime since 1.14 reads both
@@ -56,7 +28,7 @@ def export_onnx(
     """Write a model as an ONNX file, atomically: the bytes are a function of the model alone.
 
     Arguments and errors as for `to_onnx`; besides, FileExistsError where another file is already,
-    and WriteError when the disk does not take it.
+    and WriteError when the disk does not take it.  Returns the path, in a list.
     """
     proto = to_onnx(model, role=role, about=about)
     return write_new({path: proto.SerializeToString(deterministic=True)})
@@ -142,7 +114,7 @@ class Graph(Exporter):
         self.constants.append(numpy_helper.from_array(array, name))
         return name
 
-    def merge(self, layer: Parallel, values: list[str]) -> str:
+    def merge(self, layer: ours.Parallel, values: list[str]) -> str:
         if layer.merge == "concat":
             return self("Concat", *values, axis=-1)
         if layer.merge == "add":
@@ -173,15 +145,16 @@ def convolution(g: Graph, layer: Any, x: str) -> str:
     kernel = kernel.transpose(axes_of("kernel", kernel.ndim, "torch"))
     inputs = g.first(layer, x), kernel, *bias
     options = {"strides": layer.strides[2 - layer.axes :], "group": layer.groups}
-    before, after = zip(*margins(layer), strict=True)
-    # Behind a transposed convolution, pixels that no tap reaches: output_padding adds them.
-    missing = [max(-n, 0) for n in after]
-    pads = [*before, *(max(n, 0) for n in after)]
-    if layer.transposed:
-        y = g("ConvTranspose", *inputs, pads=pads, output_padding=missing, **options)
-    else:
-        y = g("Conv", *inputs, pads=pads, **options)
+    op = "ConvTranspose" if layer.transposed else "Conv"
+    if layer.transposed:  # pixels at the end that no tap reaches
+        options["output_padding"] = [max(-after, 0) for _, after in margins(layer)]
+    y = g(op, *inputs, pads=pads_of(layer), **options)
     return g.activate(layer.activation, g.last(layer, y))
+
+
+def pads_of(layer: Any) -> list[int]:
+    """Padding as ONNX has it: before each axis, then after each."""
+    return [n for ends in zip(*paddings(layer), strict=True) for n in ends]
 
 
 def spectral_norm(g: Graph, layer: Any, x: str) -> str:
@@ -220,11 +193,10 @@ def resampling(g: Graph, layer: Any, x: str) -> str:
 
 
 def pooling(g: Graph, layer: Any, x: str) -> str:
-    before, after = zip(*margins(layer), strict=True)
-    pads = [*before, *(max(n, 0) for n in after)]
-    op = "MaxPool" if isinstance(layer, MaxPooling2D) else "AveragePool"  # without the padding
-    y = g(op, g.first(layer, x), kernel_shape=layer.pool_size, strides=layer.strides, pads=pads)
-    return g.last(layer, y)
+    # AveragePool's default leaves padding out of the mean, as ours does.
+    op = "MaxPool" if isinstance(layer, ours.MaxPooling2D) else "AveragePool"
+    options = {"kernel_shape": layer.pool_size, "strides": layer.strides, "pads": pads_of(layer)}
+    return g.last(layer, g(op, g.first(layer, x), **options))
 
 
 def reshape(g: Graph, layer: Any, x: str) -> str:
@@ -240,22 +212,24 @@ def unchanged(g: Graph, layer: Any, x: str) -> str:
 
 
 Graph.counterparts = {
-    Dense: dense,
-    **dict.fromkeys((Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose), convolution),
-    SpectralNorm: spectral_norm,
-    BatchNorm: batch_norm,
-    **dict.fromkeys((LayerNorm, InstanceNorm, PixelNorm), normalization),
-    UpSampling2D: upsampling,
-    Resampling2D: resampling,
-    **dict.fromkeys((MaxPooling2D, AveragePooling2D), pooling),
-    **dict.fromkeys((Flatten, Reshape), reshape),
-    Embedding: embedding,
-    **dict.fromkeys((Dropout, Identity), unchanged),
-    Activation: lambda g, layer, x: g.activate(layer.activation, x),
-    ReLU: lambda g, layer, x: g("Relu", x),
-    LeakyReLU: lambda g, layer, x: g("LeakyRelu", x, alpha=layer.negative_slope),
-    Tanh: lambda g, layer, x: g("Tanh", x),
-    Sigmoid: lambda g, layer, x: g("Sigmoid", x),
-    SiLU: lambda g, layer, x: g("Mul", x, g("Sigmoid", x)),
-    Softmax: lambda g, layer, x: g("Softmax", x, axis=-1),
+    ours.Dense: dense,
+    **dict.fromkeys(
+        (ours.Conv1D, ours.Conv1DTranspose, ours.Conv2D, ours.Conv2DTranspose), convolution
+    ),
+    ours.SpectralNorm: spectral_norm,
+    ours.BatchNorm: batch_norm,
+    **dict.fromkeys((ours.LayerNorm, ours.InstanceNorm, ours.PixelNorm), normalization),
+    ours.UpSampling2D: upsampling,
+    ours.Resampling2D: resampling,
+    **dict.fromkeys((ours.MaxPooling2D, ours.AveragePooling2D), pooling),
+    **dict.fromkeys((ours.Flatten, ours.Reshape), reshape),
+    ours.Embedding: embedding,
+    **dict.fromkeys((ours.Dropout, ours.activations.Identity), unchanged),
+    ours.Activation: lambda g, layer, x: g.activate(layer.activation, x),
+    ours.ReLU: lambda g, layer, x: g("Relu", x),
+    ours.LeakyReLU: lambda g, layer, x: g("LeakyRelu", x, alpha=layer.negative_slope),
+    ours.Tanh: lambda g, layer, x: g("Tanh", x),
+    ours.Sigmoid: lambda g, layer, x: g("Sigmoid", x),
+    ours.SiLU: lambda g, layer, x: g("Mul", x, g("Sigmoid", x)),
+    ours.Softmax: lambda g, layer, x: g("Softmax", x, axis=-1),
 }

@@ -11,38 +11,10 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-from ..layers import (
-    Activation,
-    AveragePooling2D,
-    BatchNorm,
-    Conv1D,
-    Conv1DTranspose,
-    Conv2D,
-    Conv2DTranspose,
-    Dense,
-    Dropout,
-    Embedding,
-    Flatten,
-    InstanceNorm,
-    LayerNorm,
-    LeakyReLU,
-    MaxPooling2D,
-    Parallel,
-    PixelNorm,
-    ReLU,
-    Resampling2D,
-    Reshape,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    SpectralNorm,
-    Tanh,
-    UpSampling2D,
-)
-from ..layers.activations import Identity
+from .. import layers as ours
 from ..sequential import Sequential
 from .exchange import export_weights
-from .exporting import SourceWriter, call, margins, short, unless, write_new
+from .exporting import SourceWriter, call, margins, paddings, short, unless, write_new
 
 _PAGE = '''"""A {role} of minigan as a PyTorch module.
 
@@ -84,7 +56,7 @@ def export_torch(
     role: "generator" or "discriminator", which names files, class and inputs.  about: a sentence
     for the docstring.  Raises TypeError or ValueError for a model that is not a built Sequential of
     real numbers, and for layers that are not minigan's own; FileExistsError where other files are
-    already; WriteError when the disk does not take it.
+    already; WriteError when the disk does not take it.  Returns the paths.
     """
     from safetensors.numpy import save
 
@@ -136,7 +108,7 @@ class TorchWriter(SourceWriter):
         self.modules.append(f"self.{self.name}{suffix} = {expression}")
         return self.assign(f"self.{self.name}{suffix}({x})")
 
-    def merge(self, layer: Parallel, values: list[str]) -> str:
+    def merge(self, layer: ours.Parallel, values: list[str]) -> str:
         if layer.merge == "concat":
             return self.assign(f"torch.cat([{', '.join(values)}], 1)")
         if layer.merge == "add":
@@ -163,7 +135,7 @@ def convolution(w: TorchWriter, layer: Any, x: str, wrap: str = "{}") -> str:
     }
     sides = (layer.input_shape[-1], layer.filters, short(layer.kernel_size[2 - layer.axes :]))
     if not layer.transposed:
-        x, options["padding"] = padded(w, x, spatial)
+        x, options["padding"] = padded(w, x, layer)
         module = call(f"nn.Conv{layer.axes}d", *sides, **options)
         return w.activate(layer.activation, w.module(wrap.format(module), x))
     # PyTorch cuts both ends alike, and can add pixels (that no tap reaches) at the end.
@@ -172,17 +144,14 @@ def convolution(w: TorchWriter, layer: Any, x: str, wrap: str = "{}") -> str:
     options["output_padding"] = unless(short([max(-after, 0) for _, after in spatial]), 0)
     module = call(f"nn.ConvTranspose{layer.axes}d", *sides, **options)
     y = w.module(wrap.format(module), x)
-    cuts = [(before, max(after, 0)) for before, after in spatial]
-    if not alike and any(map(any, cuts)):
-        y = w.module(call(w.helper("Crop"), *cuts), y, "_crop")
+    if not alike and any(map(any, paddings(layer))):
+        y = w.module(call(w.helper("Crop"), *paddings(layer)), y, "_crop")
     return w.activate(layer.activation, y)
 
 
-def padded(
-    w: TorchWriter, x: str, spatial: list[tuple[int, int]], value: str | None = None
-) -> tuple[str, Any]:
-    """x, and `padding` for the layer behind it: the one is padded if the other cannot do it."""
-    ends = [(before, max(after, 0)) for before, after in spatial]
+def padded(w: TorchWriter, x: str, layer: Any, value: str | None = None) -> tuple[str, Any]:
+    """x, and the option `padding`: the one is padded where the other cannot do it."""
+    ends = paddings(layer)
     if all(before == after for before, after in ends):
         return x, unless(short([before for before, _ in ends]), 0)
     return w.assign(call("F.pad", x, last_first(ends), value=value)), None
@@ -198,7 +167,7 @@ def spectral_norm(w: TorchWriter, layer: Any, x: str) -> str:
     axis = 1 if getattr(inner, "transposed", False) else 0  # that of the outputs
     w.helper("SpectralNorm")
     wrap = call(w.helper("spectral_norm"), "{}", axis)
-    return w.counterparts[type(inner)](w, inner, x, wrap)  # type: ignore[call-arg]
+    return w.counterpart(inner)(w, inner, x, wrap)
 
 
 def batch_norm(w: TorchWriter, layer: Any, x: str) -> str:
@@ -235,17 +204,16 @@ def resampling(w: TorchWriter, layer: Any, x: str) -> str:
 
 
 def max_pooling(w: TorchWriter, layer: Any, x: str) -> str:
-    x, padding = padded(w, x, margins(layer), 'float("-inf")')
+    x, padding = padded(w, x, layer, 'float("-inf")')
     size, stride = short(layer.pool_size), short(layer.strides)
     return w.assign(call("F.max_pool2d", x, size, stride, padding=padding))
 
 
 def average_pooling(w: TorchWriter, layer: Any, x: str) -> str:
-    ends = [(before, max(after, 0)) for before, after in margins(layer)]
     size, stride = short(layer.pool_size), short(layer.strides)
-    if not any(map(any, ends)):
+    if not any(map(any, paddings(layer))):
         return w.assign(call("F.avg_pool2d", x, size, stride))
-    return w.assign(call(w.helper("average_pool"), x, size, stride, last_first(ends)))
+    return w.assign(call(w.helper("average_pool"), x, size, stride, last_first(paddings(layer))))
 
 
 def reshape(w: TorchWriter, layer: Any, x: str) -> str:
@@ -267,26 +235,28 @@ def activation(template: str) -> Any:
 
 
 TorchWriter.counterparts = {
-    Dense: dense,
-    **dict.fromkeys((Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose), convolution),
-    SpectralNorm: spectral_norm,
-    BatchNorm: batch_norm,
-    LayerNorm: layer_norm,
-    InstanceNorm: instance_norm,
-    PixelNorm: pixel_norm,
-    UpSampling2D: upsampling,
-    Resampling2D: resampling,
-    MaxPooling2D: max_pooling,
-    AveragePooling2D: average_pooling,
-    **dict.fromkeys((Flatten, Reshape), reshape),
-    Embedding: embedding,
-    Dropout: dropout,
-    Activation: lambda w, layer, x: w.activate(layer.activation, x),
-    Identity: lambda w, layer, x: x,
-    ReLU: activation("F.relu({x})"),
-    LeakyReLU: activation("F.leaky_relu({x}, {slope})"),
-    Tanh: activation("torch.tanh({x})"),
-    Sigmoid: activation("torch.sigmoid({x})"),
-    SiLU: activation("F.silu({x})"),
-    Softmax: activation("torch.softmax({x}, 1)"),
+    ours.Dense: dense,
+    **dict.fromkeys(
+        (ours.Conv1D, ours.Conv1DTranspose, ours.Conv2D, ours.Conv2DTranspose), convolution
+    ),
+    ours.SpectralNorm: spectral_norm,
+    ours.BatchNorm: batch_norm,
+    ours.LayerNorm: layer_norm,
+    ours.InstanceNorm: instance_norm,
+    ours.PixelNorm: pixel_norm,
+    ours.UpSampling2D: upsampling,
+    ours.Resampling2D: resampling,
+    ours.MaxPooling2D: max_pooling,
+    ours.AveragePooling2D: average_pooling,
+    **dict.fromkeys((ours.Flatten, ours.Reshape), reshape),
+    ours.Embedding: embedding,
+    ours.Dropout: dropout,
+    ours.Activation: lambda w, layer, x: w.activate(layer.activation, x),
+    ours.activations.Identity: lambda w, layer, x: x,
+    ours.ReLU: activation("F.relu({x})"),
+    ours.LeakyReLU: activation("F.leaky_relu({x}, {slope})"),
+    ours.Tanh: activation("torch.tanh({x})"),
+    ours.Sigmoid: activation("torch.sigmoid({x})"),
+    ours.SiLU: activation("F.silu({x})"),
+    ours.Softmax: activation("torch.softmax({x}, 1)"),
 }

@@ -26,8 +26,11 @@ from .exchange_cases import (
 pytestmark = [pytest.mark.oracle, pytest.mark.usefixtures("keras")]
 
 LIMIT = 1e-10
-FEW = settings(SOME, max_examples=20)  # JAX compiles each anew
-FORMS = [("flowers", None), *((name, classes) for name, classes in NETWORKS if classes)]
+FEW = settings(SOME, max_examples=20)
+QUICK = [("flowers", None), ("clear_digits", 3)]
+FORMS = [
+    pytest.param(*form, marks=[] if form in QUICK else pytest.mark.slow) for form in NETWORKS
+]  # JAX compiles each layer anew
 
 
 def emitted(folder, model, role):

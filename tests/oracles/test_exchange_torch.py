@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 
 import minigan as mg
+from minigan.run.exporting import reshaped
 
 from .compare import close
 from .exchange_cases import (
@@ -119,6 +120,13 @@ def test_images_come_out_channels_first(torch, tmp_path):
     generator, _ = network("flowers", None)
     net = emitted(tmp_path, generator, "generator")
     assert net(torch.zeros(2, 100)).shape == (2, 3, 80, 80)
+
+
+def test_vectors_become_images(torch, tmp_path):
+    """As the command has it, where a network's images are vectors."""
+    generator, _ = network("mlp_digits", None, dtype="float64")
+    images = reshaped(scattered(generator), (28, 28, 1))
+    assert_there_and_back(torch, tmp_path, "vectors", images, "generator")
 
 
 def test_a_module_trains_as_the_model_does(torch, tmp_path):

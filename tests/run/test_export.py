@@ -1,4 +1,4 @@
-"""minigan.run.exporting, the sources that are written, and `minigan export`: no framework needed."""
+"""minigan.run.exporting, the sources that are written, and `minigan export`, framework or not."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ HALF = {"strides": 2, "padding": "same"}
 @mg.register
 class Halved(mg.ReLU):
     """A layer of a user's."""
+
+
+@mg.register
+class Doubled(mg.Dense):
+    """One that looks like ours."""
+
+
+@mg.register
+class Reversed(mg.Sequential):
+    """A model that may do anything."""
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +139,8 @@ def build():
     z = keras.Input((4,), name="z")
     x = layers.Dense(30, name="dense")(z)
     x = layers.Reshape((5, 3, 2), name="reshape")(x)
-    x = layers.Conv2DTranspose(3, 5, strides=2, padding="same", activation="tanh", name="conv2d_transpose")(x)
+    x = layers.Conv2DTranspose(3, 5, strides=2, padding="same", activation="tanh", \
+name="conv2d_transpose")(x)
     return keras.Model(z, x, name="generator")
 
 
@@ -141,7 +152,7 @@ def load(path):
             variable.assign(weights[variable.path])
     return model
 '''
-    )  # noqa: E501
+    )
 
 
 @pytest.mark.parametrize("writer", [TorchWriter, KerasWriter])
@@ -177,10 +188,18 @@ def test_names_are_identifiers_and_unique():
 
 
 @pytest.mark.parametrize("exporter", [TorchWriter, KerasWriter, Graph])
-def test_a_layer_that_is_not_ours_is_named(exporter):
-    model = mg.Sequential([Halved(), mg.Dense(3)], input_shape=(2,))
-    message = f"halved: minigan cannot write a Halved in {exporter.framework}"
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("halved", Halved),
+        ("doubled", lambda: mg.SpectralNorm(Doubled(2))),
+        ("sequential", lambda: Reversed([mg.ReLU()])),
+    ],
+)
+def test_a_layer_that_is_not_ours_is_named(exporter, name, make):
+    model = mg.Sequential([make(), mg.Dense(3)], input_shape=(2,))
+    message = f"{name}: minigan cannot write a {name.title()} in {exporter.framework}"
+    with pytest.raises(ValueError, match=message.replace("a Sequential", "a Reversed")):
         exporter(model, "generator").flow()
 
 
