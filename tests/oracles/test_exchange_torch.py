@@ -130,10 +130,10 @@ def test_vectors_become_images(torch, tmp_path):
 
 
 def test_a_module_trains_as_the_model_does(torch, tmp_path):
-    """In training mode too: dropout apart, the same gradients, and spectral norms that move."""
+    """In training mode too, dropout apart: the same gradients, and state that moves alike."""
     model = built(
-        [mg.SpectralNorm(mg.Conv2D(4, 3)), mg.BatchNorm(), mg.LeakyReLU(0.2), mg.Flatten(),
-         mg.SpectralNorm(mg.Dense(2))],
+        [mg.SpectralNorm(mg.Conv2D(4, 3)), mg.BatchNorm(momentum=0.8, unbiased=True),
+         mg.LeakyReLU(0.2), mg.Flatten(), mg.SpectralNorm(mg.Dense(2))],
         IMAGE,
     )  # fmt: skip
     (x,) = inputs_for(model)
@@ -150,8 +150,15 @@ def test_a_module_trains_as_the_model_does(torch, tmp_path):
     for name, gradient in grads.items():
         close("training", name, gradient, twin.params[name], 1e-9, terms=1.0)
     model.commit(cache)
-    for name in ("spectral_normalization.u", "spectral_normalization_1.u"):
-        close("training", name, model.state[name], twin.state[name])
+    for name, array in model.state.items():
+        close("training", name, array, twin.state[name])
+
+
+def test_upsampling_in_single_precision(torch, tmp_path):
+    """Where PyTorch's mode "nearest" takes a wrong pixel: 41/41 < 1 in float32."""
+    model = mg.Sequential([mg.UpSampling2D((41, 47))], input_shape=(3, 17, 1))
+    inputs, net = inputs_for(model), emitted(tmp_path, model, "discriminator")
+    assert np.array_equal(predicted(model, inputs), output(torch, net, inputs))
 
 
 def test_half_precision_comes_back(torch, tmp_path):

@@ -172,6 +172,16 @@ def test_a_source_defines_what_it_uses_and_no_more(writer):
         layers = [type(layer)(**layer.config()) for layer in layers]
 
 
+def test_what_inference_does_not_show():
+    """Dropout and the momentum of BatchNorm matter to those who train on."""
+    model = mg.Sequential([mg.BatchNorm(momentum=0.99), mg.Dropout(0.4)], input_shape=(3,))
+    source = TorchWriter(model, "generator").page("")
+    assert "nn.BatchNorm1d(3, eps=0.001, momentum=0.01)" in source and "nn.Dropout(0.4)" in source
+    source = KerasWriter(model, "generator").page("")
+    assert "BatchNormalization(momentum=0.99, epsilon=0.001," in source
+    assert "layers.Dropout(0.4," in source
+
+
 def test_the_sentence_cannot_end_the_docstring(generator):
     source = TorchWriter(generator, "generator").page('"""\nimport os\\')
     assert "import os" in ast.get_docstring(ast.parse(source))
