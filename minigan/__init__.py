@@ -79,6 +79,7 @@ from .sequential import Sequential, stacked_summary  # noqa: E402
 
 # loaded when first used: (module, name in it)
 _LATER = {
+    "SavedGenerator": ("minigan.run.sampling", "SavedGenerator"),
     "check_gradients": ("minigan.gradcheck", "check_gradients"),
     "datasets": ("minigan.run.datasets", None),
     "export_keras": ("minigan.run.keras_export", "export_keras"),
@@ -88,6 +89,7 @@ _LATER = {
     "image_grid": ("minigan.run.imaging", "image_grid"),
     "import_weights": ("minigan.run.exchange", "import_weights"),
     "load": ("minigan.run.checkpoint", "load"),
+    "resume": ("minigan.run.train", "resume"),
     "save": ("minigan.run.checkpoint", "save"),
     "train": ("minigan.run.train", "train"),
 }

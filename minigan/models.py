@@ -270,6 +270,16 @@ def _dcgan(
 
 NAMES = ("digits", "flowers", "dcgan64", "upsample64", "mlp_digits", "clear_digits", "dcgan")
 
+IMAGES = {  # height, width and channels of what each network makes; mlp_digits flattens them
+    "digits": (28, 28, 1),
+    "flowers": (80, 80, 3),
+    "dcgan64": (64, 64, 1),
+    "upsample64": (64, 64, 3),
+    "mlp_digits": (28, 28, 1),
+    "clear_digits": (28, 28, 1),
+}
+ALWAYS_CONDITIONAL = ("clear_digits",)
+
 
 def get(name: str) -> Any:
     """The function that makes the pair of this name."""

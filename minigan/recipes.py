@@ -84,7 +84,19 @@ clear_digits: Recipe = {
     "epochs": 20,
 }
 
-NAMES = ("digits", "flowers", "dcgan64", "upsample64", "mlp_digits", "clear_digits")
+# ours, for images of any size; see models.dcgan
+_DCGAN = {"name": "adam", "learning_rate": 2e-4, "beta_1": 0.5, "form": "torch"}
+dcgan: Recipe = {
+    "objective": "non_saturating",
+    "g_optimizer": {**_DCGAN},
+    "d_optimizer": {**_DCGAN},
+    "update": "simultaneous",
+    "ema": 0.999,
+    "batch_size": 64,
+    "epochs": 300,
+}
+
+NAMES = ("digits", "flowers", "dcgan64", "upsample64", "mlp_digits", "clear_digits", "dcgan")
 
 # `minigan train NAME` runs this (network, recipe); `--recipe reference` runs (NAME, NAME)
 DEFAULT = {

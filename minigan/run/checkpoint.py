@@ -6,7 +6,9 @@ model's config.
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -52,8 +54,7 @@ def load(path: str | os.PathLike) -> Sequential:
     with tensors.reading(path) as file:
         spec = _spec(path, tensors.header(path, file, FORMAT))
         tensors.compare(path, _implied(path, spec), file)
-        model = _model(spec)
-        _build(model, spec)
+        model = build(spec)
         for name, target in arrays(model).items():
             write(target, file.get_tensor(name))
     return model
@@ -103,7 +104,7 @@ def _implied(path: str | os.PathLike, spec: dict[str, Any]) -> dict[str, _Shape]
             for name, value in vars(layer).items():
                 if isinstance(value, Initializer):
                     setattr(layer, name, _NoValues())
-        _build(model, spec)
+        model.build(spec["config"]["input_shape"], spec["config"]["dtype"], Key(0, "weights"))
         return dict(_leaves(model, ""))
     except (TypeError, KeyError, AttributeError, IndexError, ArithmeticError) as error:
         raise tensors.damaged(path, f"its architecture cannot be built: {error}") from error
@@ -111,17 +112,37 @@ def _implied(path: str | os.PathLike, spec: dict[str, Any]) -> dict[str, _Shape]
         raise tensors.damaged(path, f"its architecture cannot be built: {error}") from error
 
 
-def _model(spec: dict[str, Any]) -> Sequential:
-    """The model that `spec` describes, not yet built."""
-    model = from_config(_without_shapes(spec))
-    assert isinstance(model, Sequential)  # _spec has seen to it
+def build(spec: dict[str, Any], key: Key | None = None) -> Sequential:
+    """The model that `spec`, of to_config, describes, with the first weights of this key."""
+    model = _model(spec)
+    # A key of its own: without one, loading would move on the numbering of unnamed draws.
+    model.build(spec["config"]["input_shape"], spec["config"]["dtype"], key or Key(0, "weights"))
     return model
 
 
-def _build(model: Sequential, spec: dict[str, Any]) -> None:
-    # A key of its own: without one, loading would move on the numbering of unnamed draws.
-    key = Key(0, "weights")
-    model.build(spec["config"]["input_shape"], spec["config"]["dtype"], key)
+def check_room(
+    path: str | os.PathLike, specs: Iterable[Any], saved: Iterable[str | os.PathLike]
+) -> None:
+    """ValueError when models take more memory than 1 GB and than the files that hold their weights.
+
+    What a description asks for is believed only as far as that.
+    """
+    arrays = [a for spec in specs for a in _implied(path, spec).values()]
+    needed = sum(math.prod(a.shape) * a.dtype.itemsize for a in arrays)
+    most = max(1 << 30, *map(os.path.getsize, saved), 0)
+    if needed > most:
+        raise ValueError(
+            f"{path}: its networks would take {needed:,} bytes, which no checkpoint beside it has; "
+            "it was damaged or edited"
+        )
+
+
+def _model(spec: dict[str, Any]) -> Sequential:
+    """The model that `spec` describes, not yet built."""
+    model = from_config(_without_shapes(spec))
+    if not isinstance(model, Sequential):
+        raise TypeError("the description of a network")
+    return model
 
 
 def _without_shapes(spec: Any) -> Any:

@@ -11,11 +11,21 @@ from typing import Any
 
 from .arguments import DONE, FAILED, MISUSED
 from .cli_export import add_export
-from .cli_sample import add_sample
+from .cli_sample import add_animate, add_interpolate, add_sample
 from .cli_tools import add_bench, add_check, add_info, add_summary
 from .cli_train import add_train
 
-_COMMANDS = (add_train, add_sample, add_export, add_summary, add_check, add_bench, add_info)
+_COMMANDS = (
+    add_train,
+    add_sample,
+    add_interpolate,
+    add_animate,
+    add_export,
+    add_summary,
+    add_check,
+    add_bench,
+    add_info,
+)
 _ERROR_LINES = 5
 
 
