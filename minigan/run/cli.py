@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .arguments import DONE, FAILED, MISUSED
+from .cli_export import add_export
 from .cli_sample import add_animate, add_interpolate, add_sample
 from .cli_tools import add_bench, add_check, add_info, add_summary
 from .cli_train import add_train
@@ -19,6 +20,7 @@ _COMMANDS = (
     add_sample,
     add_interpolate,
     add_animate,
+    add_export,
     add_summary,
     add_check,
     add_bench,
