@@ -338,3 +338,21 @@ def test_a_full_disk_during_a_checkpoint_keeps_the_last(make_gan, images, tmp_pa
     mg.resume(run, images, progress=False)
     mg.train(make_gan(), images, epochs=3, out=tmp_path / "whole", progress=False)
     assert contents(run) == contents(tmp_path / "whole")
+
+
+@pytest.mark.gpu
+def test_a_run_on_a_gpu_goes_on_to_the_same_bits(images, tmp_path, monkeypatch):
+    monkeypatch.setattr("minigan.backend._module", np)  # restored at the end
+    mg.use("cupy")
+    recipe = {"update": "joint", "ema": 0.9, "instance_noise": (0.5, 9), "flip_labels": 0.2}
+    settings = {"epochs": 3, "checkpoint_every": 1, "progress": False}
+    for out, dies in (("whole", 99), ("broken", 4)):
+        gan = small_gan(**recipe)
+        kill_at(gan, monkeypatch, dies)
+        try:
+            mg.train(gan, images, out=tmp_path / out, **settings)
+        except Killed:
+            gan, _ = mg.resume(tmp_path / out, images, progress=False)
+        assert type(gan.generator.params.flat).__module__.startswith("cupy")
+        assert type(gan.g_optimizer.state["m.dense.kernel"]).__module__.startswith("cupy")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "broken")
