@@ -17,6 +17,8 @@ from PIL import Image
 import minigan as mg
 from minigan.run.cli import main
 
+pytestmark = pytest.mark.cpu("whole runs, whose kernels others test; see test_cli_gpu.py")
+
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("--epochs", 1, "--batch-size", 4)
 
@@ -263,7 +265,6 @@ def kept(run):
 
 
 @pytest.mark.slow
-@pytest.mark.cpu("kills processes of its own, on the CPU")
 @pytest.mark.skipif(os.name == "nt", reason="sends signals")
 def test_kill_9_at_any_time_loses_nothing(run, tmp_path):
     """The same run killed six times, at times drawn over its length, and taken up each time."""
@@ -288,7 +289,6 @@ def test_kill_9_at_any_time_loses_nothing(run, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.cpu("interrupts a process of its own, on the CPU")
 @pytest.mark.skipif(os.name == "nt", reason="sends signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_saves_and_says_how_to_go_on(run, tmp_path, number):

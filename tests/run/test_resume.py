@@ -13,6 +13,9 @@ import minigan as mg
 from minigan.run import files, state
 from minigan.run.folder import RunFolder
 from tests.run.conftest import small_gan
+from tests.run.run_helpers import Killed, contents, kill_at
+
+pytestmark = pytest.mark.cpu("hundreds of steps, whose kernels others test; see test_train_gpu.py")
 
 
 @pytest.fixture(autouse=True)
@@ -24,31 +27,6 @@ def quick_curves(monkeypatch):
         files.write_bytes(path, json.dumps(rows).encode())
 
     monkeypatch.setattr("minigan.run.imaging.save_curves", save_curves)
-
-
-class Killed(BaseException):
-    """What kill -9 is to the files: nothing after it happens."""
-
-
-def contents(run):
-    """The bytes of everything in a run, the log without its rates."""
-    found = {str(f.relative_to(run)): f.read_bytes() for f in run.rglob("*") if f.is_file()}
-    rows = [json.loads(line) for line in found.pop("log.jsonl", b"").splitlines()]
-    for row in rows:
-        row.pop("images_per_second")
-    return {**found, "log": rows}
-
-
-def kill_at(gan, monkeypatch, step):
-    """The process dies in the midst of this step, counted from 1."""
-    inner = gan.train_step
-
-    def train_step(real, labels=None):
-        if gan.step_count + 1 == step:
-            raise Killed
-        return inner(real, labels)
-
-    monkeypatch.setattr(gan, "train_step", train_step)
 
 
 RECIPES = {
@@ -338,21 +316,3 @@ def test_a_full_disk_during_a_checkpoint_keeps_the_last(make_gan, images, tmp_pa
     mg.resume(run, images, progress=False)
     mg.train(make_gan(), images, epochs=3, out=tmp_path / "whole", progress=False)
     assert contents(run) == contents(tmp_path / "whole")
-
-
-@pytest.mark.gpu
-def test_a_run_on_a_gpu_goes_on_to_the_same_bits(images, tmp_path, monkeypatch):
-    monkeypatch.setattr("minigan.backend._module", np)  # restored at the end
-    mg.use("cupy")
-    recipe = {"update": "joint", "ema": 0.9, "instance_noise": (0.5, 9), "flip_labels": 0.2}
-    settings = {"epochs": 3, "checkpoint_every": 1, "progress": False}
-    for out, dies in (("whole", 99), ("broken", 4)):
-        gan = small_gan(**recipe)
-        kill_at(gan, monkeypatch, dies)
-        try:
-            mg.train(gan, images, out=tmp_path / out, **settings)
-        except Killed:
-            gan, _ = mg.resume(tmp_path / out, images, progress=False)
-        assert type(gan.generator.params.flat).__module__.startswith("cupy")
-        assert type(gan.g_optimizer.state["m.dense.kernel"]).__module__.startswith("cupy")
-    assert contents(tmp_path / "whole") == contents(tmp_path / "broken")

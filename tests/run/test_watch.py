@@ -113,6 +113,9 @@ def test_the_gradient_is_the_one_that_moves_g(images):
     assert measured == pytest.approx(moved, rel=1e-4)
 
 
+whole_runs = pytest.mark.cpu("a hundred steps, whose kernels others test")
+
+
 def train_mlp(g_rate, d_rate, **recipe):
     """(warnings, history) of ten epochs of the mlp pair, made small, on 500 digits."""
     adam = {"name": "adam", "beta_1": 0.5, "form": "torch"}
@@ -128,6 +131,7 @@ def train_mlp(g_rate, d_rate, **recipe):
     return [str(warning.message) for warning in caught], history
 
 
+@whole_runs
 def test_a_run_made_to_collapse_is_told_and_goes_on():
     """G runs after a D that hardly moves: one image is enough to please it."""
     told, history = train_mlp(3e-3, 1e-6)
@@ -135,6 +139,7 @@ def test_a_run_made_to_collapse_is_told_and_goes_on():
     assert history[-1]["spread"] < 0.1 < history[0]["spread"] and len(history) == 10
 
 
+@whole_runs
 def test_a_d_that_is_always_right_is_told():
     """A fast D, and the loss whose gradient it takes away from G."""
     told, history = train_mlp(1e-5, 1e-2, objective="minimax")
@@ -143,6 +148,7 @@ def test_a_d_that_is_always_right_is_told():
     assert history[-1]["d_loss"] < 1e-3
 
 
+@whole_runs
 def test_a_healthy_run_is_not_warned_about():
     told, history = train_mlp(5e-4, 5e-4)
     assert told == [] and min(row["spread"] for row in history) > 0.15
