@@ -108,6 +108,7 @@ DEFAULT = {
     "dcgan64": ("dcgan64", "dcgan64"),
     "upsample64": ("upsample64", "upsample64"),
     "mlp_digits": ("mlp_digits", "mlp_digits"),
+    "clear_flowers": ("clear_flowers", "dcgan"),
 }
 
 

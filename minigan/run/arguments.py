@@ -31,6 +31,14 @@ def positive(text: str) -> float:
     return value
 
 
+def at_least_0(text: str) -> float:
+    """A finite number of 0 or more."""
+    value = _number(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} should be a number of 0 or more")
+    return value
+
+
 def share(text: str) -> float:
     """A number of at least 0 and less than 1."""
     value = _number(text)
@@ -43,7 +51,7 @@ def interval(text: str) -> tuple[float, float]:
     """A:B, or one number for both ends."""
     low, colon, high = text.partition(":")
     ends = _number(low), _number(high if colon else low)
-    if ends[0] > ends[1]:
+    if not -100 <= ends[0] <= ends[1] <= 100:
         raise argparse.ArgumentTypeError(f"{text!r} should be low:high, as 0.8:1")
     return ends
 

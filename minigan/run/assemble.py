@@ -27,9 +27,12 @@ class Assembly:
 
 def assemble(args: Any) -> Assembly:
     """Read the data and build the GAN. Raises ValueError or OSError for what does not fit."""
-    name = args.name
-    if name is None and (args.data or "digits") in ("digits", "mnist") and args.size is None:
+    name = None if args.name == _OWN else args.name
+    own = args.size or args.width or args.name == _OWN
+    if name is None and (args.data or "digits") in ("digits", "mnist") and not own:
         name = "digits"
+    if name is None and args.recipe == "reference":
+        raise ValueError("--recipe reference goes with a published network: give its NAME")
     network, recipe = (_OWN, args.recipe or _OWN) if name is None else choose(name, args.recipe)
     data = _load(args, name, network)
     networks = _own(data, args) if name is None else _named(network, data, args)
@@ -61,7 +64,7 @@ def choose(name: str, recipe: str | None) -> tuple[str, str]:
 
 def _load(args: Any, name: str | None, network: str) -> datasets.Dataset:
     """The data, at the size that the network takes, or that is asked for."""
-    options = {"fit": args.fit, "strict": args.strict, "progress": _shows_progress(args)}
+    options = {"fit": args.fit or "crop", "strict": args.strict, "progress": _shows_progress(args)}
     spec = args.data or "digits"
     if name is None:
         channels = 1 if args.gray else None
@@ -136,18 +139,20 @@ def _with_tips(recipe: dict[str, Any], args: Any, images: int) -> dict[str, Any]
     if args.ema is not None:
         recipe["ema"] = args.ema or None
     for side in "gd":
-        optimizer = recipe[f"{side}_optimizer"]
-        rate = getattr(args, f"{side}_lr") or args.lr
-        if rate is not None:
-            optimizer["learning_rate"] = rate
-        if args.clip_gradients is not None:
-            optimizer["global_clipnorm"] = args.clip_gradients
+        recipe[f"{side}_optimizer"] |= stepping(args, side)
     if args.instance_noise is not None:
         stddev, steps = args.instance_noise
         batch = min(args.batch_size or recipe["batch_size"], images)
         whole = (args.epochs or recipe["epochs"]) * (images // batch)
-        recipe["instance_noise"] = (stddev, steps or whole)
+        recipe["instance_noise"] = (stddev, steps or whole) if stddev else None
     return recipe
+
+
+def stepping(args: Any, side: str) -> dict[str, float]:
+    """What the command line says of the optimizer of G or D."""
+    rate = getattr(args, f"{side}_lr") or args.lr
+    options = {"learning_rate": rate, "global_clipnorm": args.clip_gradients}
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _refuse_unbounded(gan: GAN) -> None:

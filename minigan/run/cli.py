@@ -54,7 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BrokenPipeError:  # e.g. `minigan summary digits | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
-        except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+        except (
+            ValueError,
+            TypeError,
+            OSError,
+            RuntimeError,
+            ImportError,
+            ArithmeticError,
+        ) as error:
             return _fail(str(error) or type(error).__name__, _code(error))
 
 

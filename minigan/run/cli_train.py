@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from .arguments import DONE, count, interval, penalty, positive, seed, share
+from .arguments import DONE, at_least_0, count, interval, penalty, positive, seed, share
 
 
 def add_train(commands: Any) -> None:
@@ -36,7 +36,7 @@ def _add_data(group: Any) -> None:
     )
     add("--size", type=count, metavar="N", help="pixels a side: 32, 48, 64, 80, 96 or 128")
     add("--gray", action="store_true", help="greyscale instead of RGB")
-    add("--fit", choices=["crop", "pad", "stretch"], default="crop", help="to a square (crop)")
+    add("--fit", choices=["crop", "pad", "stretch"], help="to a square (crop)")
     add("--mirror", action="store_true", help="show images also mirrored left to right")
     add("--strict", action="store_true", help="stop at a file that is no sound image")
     add("--conditional", action="store_true", help="learn the classes: labels, or sub-folders")
@@ -77,7 +77,7 @@ def _add_tips(group: Any) -> None:
         "--instance-noise",
         type=_noise,
         metavar="X",
-        help="standard deviation of noise on D's images, gone at the end, or X:STEPS",
+        help="standard deviation of noise on D's images, gone at the end, or X:STEPS; 0 for none",
     )
     add("--ema", type=share, metavar="X", help="decay of the average of G, 0.999; 0 for none")
     add("--clip-gradients", type=positive, metavar="X", help="largest norm of a gradient")
@@ -87,11 +87,11 @@ def _add_run(group: Any) -> None:
     add = group.add_argument
     add("--epochs", type=count, metavar="N", help="passes over the data")
     add("--batch-size", type=count, metavar="N", help="real images a step")
-    add("--seed", type=seed, default=0, metavar="S", help="of all randomness (0)")
+    add("--seed", type=seed, metavar="S", help="of all randomness (0)")
     add("--out", metavar="RUN", help="a new or empty folder (runs/NAME-seedS)")
-    add("--resume", metavar="RUN", help="go on with a run; --epochs may prolong it")
+    add("--resume", metavar="RUN", help="go on with a run; --epochs prolongs it, --lr changes it")
     add("--checkpoint-every", type=count, metavar="N", help="steps (default: an epoch)")
-    add("--keep", type=count, default=2, metavar="K", help="checkpoints kept (2)")
+    add("--keep", type=count, metavar="K", help="checkpoints kept (2)")
     add("--dry-run", action="store_true", help="two steps: shapes, memory, time an epoch")
     add("--quiet", action="store_true", help="print nothing but warnings and errors")
     add("--json", action="store_true", help="print an epoch a line, as JSON")
@@ -105,7 +105,7 @@ def _objectives() -> list[str]:
 
 def _noise(text: str) -> tuple[float, int | None]:
     level, colon, steps = text.partition(":")
-    return positive(level), count(steps) if colon else None
+    return at_least_0(level), count(steps) if colon else None
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -117,11 +117,13 @@ def _train(args: argparse.Namespace) -> int:
     import minigan as mg
 
     from .assemble import assemble
-    from .folder import next_free, refuse_used
-    from .train import train
+    from .folder import next_free, refuse_inside, refuse_used
+    from .train import loop_for, train
 
+    args.seed = args.seed or 0
     if args.out is not None:
         refuse_used(args.out)  # before anything that takes time
+    refuse_inside(args.out or "runs", args.data)
     mg.seed(args.seed)
     plan = assemble(args)
     for note in [] if args.quiet or args.json else plan.notes:
@@ -129,7 +131,8 @@ def _train(args: argparse.Namespace) -> int:
     if args.dry_run:
         from .rehearsal import rehearse
 
-        print(rehearse(plan.gan, plan.data, args.epochs, args.batch_size, args.json))
+        loop = loop_for(plan.gan, plan.data, args.epochs, args.batch_size, mirror=args.mirror)
+        print(rehearse(loop, args.json))
         return DONE
     out = args.out or next_free("runs", f"{plan.name}-seed{args.seed}")
     show = _Show(args)
@@ -142,7 +145,7 @@ def _train(args: argparse.Namespace) -> int:
         on_epoch=show.epoch,
         progress=show.bar,
         checkpoint_every=args.checkpoint_every,
-        keep=args.keep,
+        keep=args.keep or 2,
         mirror=args.mirror,
     )
     return show.end(out)
@@ -151,25 +154,43 @@ def _train(args: argparse.Namespace) -> int:
 def _resume(args: argparse.Namespace) -> int:
     from .train import resume
 
-    given = {k for k, v in vars(args).items() if v != _train_defaults().get(k)}
-    odd = given - {"resume", "data", "epochs", "quiet", "json", "backend", "command", "run"}
+    given = {name for name, value in vars(args).items() if value not in (None, False)}
+    odd = given - {
+        "resume",
+        "data",
+        "epochs",
+        "quiet",
+        "json",
+        "backend",
+        "command",
+        "run",
+        *_RATES,
+    }
     if odd:
-        words = ", ".join(sorted("--" + name.replace("_", "-") for name in odd))
+        words = ", ".join("NAME" if n == "name" else f"--{n}" for n in sorted(odd))
         raise ValueError(
-            f"--resume goes on as the run was started, so it takes no {words}.\n"
-            "It takes --epochs, to prolong it, and --data, if the data have moved."
+            f"--resume goes on as the run was started, so it takes no {words.replace('_', '-')}.\n"
+            "It takes --epochs, to prolong it, --data, if the data have moved, and --lr, --g-lr, "
+            "--d-lr and --clip-gradients, to go on with others."
         )
     show = _Show(args)
-    _, history = resume(args.resume, args.data, args.epochs, show.epoch, show.bar)
+    changed = {f"{side}_optimizer": _stepping(args, side) for side in "gd"}
+    _, history = resume(
+        args.resume, args.data, args.epochs, show.epoch, show.bar,
+        {name: options for name, options in changed.items() if options},
+    )  # fmt: skip
     if show.epochs == 0 and not (args.quiet or args.json):
         print(f"the run was finished at epoch {len(history)}; --epochs N prolongs it")
     return show.end(args.resume)
 
 
-def _train_defaults() -> dict[str, Any]:
-    parser = argparse.ArgumentParser()
-    add_train(parser.add_subparsers())
-    return vars(parser.parse_args(["train"]))
+_RATES = ("lr", "g_lr", "d_lr", "clip_gradients")
+
+
+def _stepping(args: argparse.Namespace, side: str) -> dict[str, float]:
+    from .assemble import stepping
+
+    return stepping(args, side)
 
 
 class _Show:

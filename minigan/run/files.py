@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 _serial = itertools.count()
+TEMPORARY = ".[0-9]*-[0-9]*.tmp"  # what a process that was killed may leave
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -41,6 +42,10 @@ class WriteError(OSError):
             "then run it again."
         )
         self.errno = cause.errno
+
+    def advise(self, words: str) -> None:
+        """What to do when there is room again, in place of running it again."""
+        self.args = (self.args[0].replace("run it again.", words),)
 
     def __str__(self) -> str:
         return self.args[0]  # OSError would put the number before it

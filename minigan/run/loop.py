@@ -13,6 +13,7 @@ import numpy as np
 from ..random import Key
 from . import imaging, progress, state, watch
 from .blame import first_not_finite
+from .files import WriteError
 from .folder import RunFolder
 from .meter import Meter, NotFinite, deferred_interrupt
 
@@ -48,7 +49,7 @@ class Loop:
         self.end = self.first + self.epochs * self.steps
         self.viewer = watch.Viewer(gan, batches)
         self.drawable = imaging.drawable(batches.image_shape)
-        self.indifferent = watch.indifferent_loss(gan)
+        self.d_bounds = watch.d_bounds(gan)
         self.history: list[dict[str, Any]] = []
         self.partial: dict[str, float] = {}
 
@@ -61,7 +62,20 @@ class Loop:
                     self._epoch(bar, interrupted)
             except NotFinite as bad:
                 raise TrainingStopped(self._explain(bad)) from None
+            except WriteError as error:
+                error.advise(self._go_on())
+                raise
+            except KeyboardInterrupt as stop:
+                raise KeyboardInterrupt(str(stop) or f"interrupted. {self._go_on()}") from None
         return self.history
+
+    @property
+    def epochs_done(self) -> int:
+        """How many epochs are whole."""
+        return (self.gan.step_count - self.first) // self.steps
+
+    def _go_on(self) -> str:
+        return f"To go on: minigan train --resume {self.folder.path}" if self.folder else ""
 
     def batch(self, step: int) -> tuple[Any, Any]:
         """The real images and labels of a step: a slice of its epoch's own order."""
@@ -121,7 +135,7 @@ class Loop:
         if self.folder:
             grid = self._grid(images) if self.drawable else None
             self.folder.record(self.history, grid, self.gan.sampler)
-        for line in watch.alarms(self.history, self.indifferent):
+        for line in watch.alarms(self.history, self.d_bounds):
             warnings.warn(line, stacklevel=2)
 
     def _grid(self, images: np.ndarray) -> np.ndarray:
@@ -133,36 +147,30 @@ class Loop:
         message = f"interrupted after step {self.gan.step_count}"
         if self.folder:
             self.folder.save_weights(self.gan.sampler)
-            message += (
-                f"; all of it is in {self.folder.path}.\n"
-                f"To go on: minigan train --resume {self.folder.path}"
-            )
+            message += f"; all of it is in {self.folder.path}.\n{self._go_on()}"
         raise KeyboardInterrupt(message)
 
     def _explain(self, bad: NotFinite) -> str:
         lines = [f"stopped at step {bad.step}: {bad.what}."]
-        if self.folder and (found := self._replay(bad.step)):
-            where, saved = found
-            lines[0] += f" It arose first in {where}."
-            lines.append(f"The last good checkpoint is {saved}, and the GAN is as it was then.")
-        else:
-            lines.append("What was saved before is unchanged.")
-        advice = "A lower learning rate (--lr), or clipped gradients (--clip-gradients 1),"
-        return "\n".join([*lines, f"{advice} usually helps."])
+        advice = "a lower learning rate (--lr 1e-5) or clipped gradients (--clip-gradients 1)"
+        saved = next(iter(self.folder.states()), None) if self.folder else None
+        if saved is None:
+            return f"{lines[0]}\nWhat may help: {advice}."
+        where = self._replay(bad.step, saved)
+        lines[0] += f" It arose first in {where}." if where else ""
+        lines.append(f"The last good checkpoint is {saved}, and the GAN is as it was then.")
+        return "\n".join([*lines, f"{self._go_on()}, with {advice}."])
 
-    def _replay(self, step: int) -> tuple[str, Any] | None:
-        """(the place where the first bad number of the steps up to `step` arises, last checkpoint).
+    def _replay(self, step: int, saved: Any) -> str | None:
+        """The place where the first bad number of the steps up to `step` arises.
 
         The same steps once more, from the last checkpoint, with every layer watched.
         """
-        assert self.folder
-        saved = next(iter(self.folder.states()), None)
-        if saved is None:
-            return None
         state.load_state(saved, self.gan)
         where = None
         while where is None and self.gan.step_count < step:
             at = self.gan.step_count
-            where = first_not_finite(self.gan, *self.batch(at))
+            found = first_not_finite(self.gan, *self.batch(at))
+            where = found and f"{found}, in step {at + 1}"
         state.load_state(saved, self.gan)
-        return (f"{where}, in step {at + 1}", saved) if where else None
+        return where

@@ -12,14 +12,17 @@ import numpy as np
 from ..backend import fetched
 from ..sequential import stacked_summary
 from .loop import Loop
-from .train import loop_for
 
 
-def rehearse(gan: Any, data: Any, epochs: int | None, batch_size: int | None, as_json: bool) -> str:
-    """Take two steps, and return what to print: shapes, memory, time. Nothing is written."""
-    loop = loop_for(gan, data, epochs, batch_size)
-    seconds = [_step(loop) for _ in range(2)]
-    epoch = seconds[1] * loop.steps  # the first step also makes room and plans
+def rehearse(loop: Loop, as_json: bool) -> str:
+    """Take a step, and those until G has moved once more; return what to print.
+
+    That is shapes, memory and time. Nothing is written.
+    """
+    gan = loop.gan
+    seconds = [_step(loop) for _ in range(1 + gan.d_steps)]
+    step = sum(seconds[1:]) / gan.d_steps  # the first one also makes room and plans
+    epoch = step * loop.steps
     facts = {
         "images": len(loop.batches),
         "image_shape": list(loop.batches.image_shape),
@@ -27,7 +30,7 @@ def rehearse(gan: Any, data: Any, epochs: int | None, batch_size: int | None, as
         "parameters": {"generator": _size(gan.generator), "discriminator": _size(gan.D)},
         "batch_size": loop.batch_size,
         "steps_an_epoch": loop.steps,
-        "seconds_a_step": round(seconds[1], 3),
+        "seconds_a_step": round(step, 3),
         "seconds_an_epoch": round(epoch, 1),
         "epochs": loop.epochs,
         "seconds": round(epoch * loop.epochs),
@@ -59,7 +62,7 @@ def _sentences(facts: dict[str, Any]) -> str:
         f"step    {facts['seconds_a_step']:.3g} s, {facts['batch_size']} images\n"
         f"epoch   {facts['seconds_an_epoch']:.3g} s, {facts['steps_an_epoch']} steps\n"
         f"run     {duration(facts['seconds'])}, {facts['epochs']} epochs\n"
-        f"memory  {facts['memory_mb']:,} MB at most so far"
+        f"memory  {facts['memory_mb']:,} MB so far; pictures and checkpoints add to it"
     )
 
 
