@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from .arguments import DONE, FAILED, MISUSED
+from .cli_evaluate import add_evaluate
 from .cli_sample import add_sample
 from .cli_tools import add_bench, add_check, add_info, add_summary
 from .cli_train import add_train
 
-_COMMANDS = (add_train, add_sample, add_summary, add_check, add_bench, add_info)
+_COMMANDS = (add_train, add_sample, add_evaluate, add_summary, add_check, add_bench, add_info)
 _ERROR_LINES = 5
 
 
