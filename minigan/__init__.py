@@ -83,6 +83,7 @@ _LATER = {
     "datasets": ("minigan.run.datasets", None),
     "image_grid": ("minigan.run.imaging", "image_grid"),
     "load": ("minigan.run.checkpoint", "load"),
+    "resume": ("minigan.run.train", "resume"),
     "save": ("minigan.run.checkpoint", "save"),
     "train": ("minigan.run.train", "train"),
 }

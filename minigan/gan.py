@@ -27,6 +27,7 @@ from .compatibility import check_networks, check_objective, check_pairs, check_s
 from .kernels import steady
 from .layers.arguments import one_of, positive
 from .layers.base import Cache
+from .noise import InstanceNoise
 from .penalties import EVERYWHERE, GradientPenalty, images_of
 from .random import Key
 from .sampler import Sampler
@@ -53,7 +54,7 @@ def separate_step(gan: GAN, real: Any, z_d: Any, z_g: Any) -> dict[str, Array]:
     gan.update_d(grads, cache)
     del cache  # G's update has use for the memory
 
-    g_loss = generator_update(gan, D, G, z_g, real)
+    g_loss = generator_update(gan, D, G, z_g, real) if gan.g_due else gan.g_value(d_fake, d_real)
     penalty = on_real + on_fake + between
     return gan.report(loss_real + loss_fake, g_loss, d_real, d_fake, penalty)
 
@@ -73,14 +74,15 @@ def joint_step(gan: GAN, real: Any, z_d: Any, z_g: Any) -> dict[str, Array]:
     gan.update_d(grads, cache)
     del cache  # G's update has use for the memory
 
-    g_loss = generator_update(gan, D, G, z_g, real)
+    g_loss = generator_update(gan, D, G, z_g, real) if gan.g_due else gan.g_value(d_fake, d_real)
     return gan.report(d_loss, g_loss, d_real, d_fake, penalty)
 
 
 def generator_update(gan: GAN, D: Sequential, G: Sequential, z: Any, real: Any) -> Array:
     """G's update: the gradient goes back through D to the images, and from there through G."""
     images, g_cache = G.forward(z, rng=gan.key("dropout, generator"))
-    logits, d_cache = D.forward(gan.labelled(images, z), rng=gan.key("dropout, g step"))
+    shown = gan.shown(images, z, "fakes, g")
+    logits, d_cache = D.forward(shown, rng=gan.key("dropout, g step"))
     compared = None  # with D's logits of real images, if the objective pairs them
     if gan.objective.pairs:
         compared, _ = D.forward(real, rng=gan.key("dropout, g step, real"), keep=False)
@@ -95,21 +97,24 @@ def simultaneous_step(gan: GAN, real: Any, z_d: Any, z_g: Any) -> dict[str, Arra
     """One z and one forward pass of each; both losses at the same weights; then both updates."""
     D, G = gan.D, gan.generator
     images, g_cache = G.forward(z_d, rng=gan.key("dropout, generator"))
+    fakes = gan.shown(images, z_d, "fakes, d")
     d_real, real_cache = D.forward(real, rng=gan.key("dropout, real"))
-    d_fake, fake_cache = D.forward(gan.labelled(images, z_d), rng=gan.key("dropout, fake"))
+    d_fake, fake_cache = D.forward(fakes, rng=gan.key("dropout, fake"))
 
     d_loss, dreal, dfake = gan.d_loss(d_real, d_fake)
     d_grads, on_real = gan.d_gradient(dreal, real_cache, real=EVERYWHERE)
     more, on_fake = gan.d_gradient(dfake, fake_cache, fake=EVERYWHERE)
     d_grads.flat += more.flat
-    between = gan.penalty_between(real, gan.labelled(images, z_d), d_grads)
+    between = gan.penalty_between(real, fakes, d_grads)
 
     g_loss, dlogits = gan.objective.g_loss(d_fake, d_real)
-    dimages = images_of(D.backward(dlogits, fake_cache, wrt="input")[0])
-    g_grads = G.backward(dimages, g_cache, wrt="params")[1]
+    if gan.g_due:
+        dimages = images_of(D.backward(dlogits, fake_cache, wrt="input")[0])
+        g_grads = G.backward(dimages, g_cache, wrt="params")[1]
 
     gan.update_d(d_grads, real_cache, fake_cache)
-    gan.update_g(g_grads, g_cache)
+    if gan.g_due:
+        gan.update_g(g_grads, g_cache)
     return gan.report(d_loss, g_loss, d_real, d_fake, on_real + on_fake + between)
 
 
@@ -129,6 +134,8 @@ class GAN(Sampler):
     d_fakes: the mode of G when it makes fakes for D, "training" or "inference".
     fakes_per_real: fakes for each real image in D's update (0.5: half as many).
     real_targets, fake_targets, flip_labels: D's targets, see `Targets`.
+    instance_noise: None, or (stddev, steps): noise on what D sees, see `InstanceNoise`.
+    d_steps: steps for each update of G: D is updated in all of them, G in the last.
     d_loss_weight: factor of the objective's d_loss (0.5: the mean of its two terms instead of their
         sum); penalties keep their own weight.
     latents: "normal", N(0, 1), or "uniform", U(-1, 1).
@@ -152,6 +159,8 @@ class GAN(Sampler):
         real_targets: tuple[float, float] = (1.0, 1.0),
         fake_targets: tuple[float, float] = (0.0, 0.0),
         flip_labels: float = 0.0,
+        instance_noise: tuple[float, int] | None = None,
+        d_steps: int = 1,
         d_loss_weight: float = 1.0,
         latents: str = "normal",
         ema: float | None = None,
@@ -178,6 +187,8 @@ class GAN(Sampler):
         self.fakes_per_real = float(fakes_per_real)
         self.targets = Targets(real_targets, fake_targets, float(flip_labels))
         check_objective(self.objective, self.update, self.fakes_per_real, self.targets)
+        self.instance_noise = None if instance_noise is None else InstanceNoise(*instance_noise)
+        self.d_steps = positive(d_steps, "d_steps", "GAN")
         self.d_loss_weight = float(d_loss_weight)
         if ema is not None and not 0 <= ema < 1:
             raise ValueError(f"GAN: ema={ema} should be at least 0 and less than 1, or None")
@@ -212,7 +223,7 @@ class GAN(Sampler):
         z_d, z_g = latents if latents is not None else (None, None)
         if z_d is None:
             z_d = self.draw_latents(self.fakes_for(n), "latents, d")
-        if z_g is None and self.update != "simultaneous":
+        if z_g is None and self.g_due and self.update != "simultaneous":
             z_g = self.draw_latents(n, "latents, g")
         # all is checked before anything moves
         z_d, z_g = (z if z is None else self.generator.cast_input(z) for z in (z_d, z_g))
@@ -223,12 +234,12 @@ class GAN(Sampler):
         drawn = {"fakes_for_D": z_d, "fakes_for_G": z_g}
         fakes = {kind: len(images_of(z)) for kind, z in drawn.items() if z is not None}
         check_pairs(self.objective, real_images=n, **fakes)
-        noise = self._drawn_noise(n, len(images_of(z_d)))
+        noise = self._drawn_noise(n, **fakes)
         try:
             with steady(), room_for(n, "GAN: train_step"):
                 # to the networks' home, in one copy
                 real, z_d, z_g, self._drawn = move((real, z_d, z_g, noise), self.generator.home)
-                logs = STEPS[self.update](self, real, z_d, z_g)
+                logs = STEPS[self.update](self, self.noised(real, "real"), z_d, z_g)
         finally:
             self._drawn = {}
         self.step_count += 1
@@ -247,6 +258,8 @@ class GAN(Sampler):
             "real_targets": list(self.targets.real),
             "fake_targets": list(self.targets.fake),
             "flip_labels": self.targets.flip,
+            "instance_noise": self.instance_noise and self.instance_noise.config(),
+            "d_steps": self.d_steps,
             "d_loss_weight": self.d_loss_weight,
             "latents": self.latent_kind,
             "ema": self.ema,
@@ -255,17 +268,25 @@ class GAN(Sampler):
             "seed": self.seed,
         }
 
-    def _drawn_noise(self, reals: int, fakes: int) -> dict[str, np.ndarray]:
-        """What D's update draws beside latents: D's targets, and places between real and fake."""
-        drawn: dict[str, np.ndarray] = {}
+    def _drawn_noise(
+        self, reals: int, fakes_for_D: int, fakes_for_G: int = 0
+    ) -> dict[str, np.ndarray]:
+        """What a step draws beside latents: D's targets, places between real and fake, noise."""
+        counts: dict[str, int] = {}
         if not self.targets.plain:
-            drawn |= {"real": self._draw("real", reals), "fake": self._draw("fake", fakes)}
+            counts |= {"real": reals, "fake": fakes_for_D}
         if any(penalty.place == "between" for penalty in self._due()):
-            drawn["between"] = self._draw("between", min(reals, fakes))
-        return drawn
+            counts["between"] = min(reals, fakes_for_D)
+        if self.is_noisy:
+            counts |= {"noise, real": reals, "noise, fakes, d": fakes_for_D}
+            counts |= {"noise, fakes, g": fakes_for_G} if fakes_for_G else {}
+        return {what: self._draw(what, n) for what, n in counts.items()}
 
     def _draw(self, what: str, n: int) -> np.ndarray:
-        """n targets of the "real" or "fake" side, or n places "between"."""
+        """n targets of the "real" or "fake" side, n places "between", or "noise" for n images."""
+        if self.instance_noise and what.startswith("noise"):
+            noise = self.instance_noise.draw((n, *self.generator.output_shape), self.key(what))
+            return noise.astype(self.D.dtype)
         if what == "between":
             axes = len(self.generator.output_shape)  # of an image
             share = self.key("between").generator().random((n, *(1,) * axes))
@@ -302,11 +323,33 @@ class GAN(Sampler):
         )
         if training:
             self.generator.commit(cache)
-        return self.labelled(images, z)
+        return self.shown(images, z, "fakes, d")
 
-    def labelled(self, images: Array, z: Any) -> Any:
-        """What D takes: the images, with the labels that G had if the networks are conditional."""
-        return (images, z[1]) if self.conditional else images
+    def shown(self, images: Array, z: Any, purpose: str) -> Any:
+        """What D takes: G's images, with noise if there is any, and the labels if G had any."""
+        return self.noised((images, z[1]) if self.conditional else images, purpose)
+
+    def noised(self, images: Any, purpose: str) -> Any:
+        """Images, or (images, labels), with the present step's instance noise."""
+        if not self.is_noisy:
+            return images
+        x = images_of(images)
+        noisy = x + self._noise(f"noise, {purpose}", len(x), x)
+        return (noisy, images[1]) if self.conditional else noisy
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether D sees noise in the present step."""
+        return bool(self.instance_noise and self.instance_noise.level(self.step_count))
+
+    @property
+    def g_due(self) -> bool:
+        """Whether G moves in the present step."""
+        return (self.step_count + 1) % self.d_steps == 0
+
+    def g_value(self, d_fake: Array, d_real: Array) -> Array:
+        """G's loss on D's fakes, for the log of a step in which G stands still."""
+        return self.objective.g_loss(d_fake, d_real)[0]
 
     def concatenate(self, real: Any, fake: Any) -> tuple[Any, int]:
         """(one batch for D of real images and fakes, number of real ones)."""

@@ -155,7 +155,8 @@ def _d_stands_still(gan: GAN, networks: list[Any], batches: dict[str, Any]) -> R
     ends = []
     for rate in (0.0, 0.5):
         generator, discriminator = (m.astype("float64") for m in networks)
-        recipe = {**gan.config(), "g_optimizer": {"name": "sgd", "learning_rate": rate}}
+        g_optimizer = {"name": "sgd", "learning_rate": rate}
+        recipe = {**gan.config(), "d_steps": 1, "g_optimizer": g_optimizer}
         GAN(generator, discriminator, **recipe).train_step(**batches)
         ends.append((discriminator.params.flat, discriminator.state.flat, generator.params.flat))
     still = same(ends[0][0], ends[1][0]) and same(ends[0][1], ends[1][1])
@@ -175,11 +176,12 @@ def _statistics(gan: GAN, networks: list[Any], batches: dict[str, Any]) -> Itera
     real, (z_d, z_g) = batches["real"], batches["latents"]
     if gan.conditional:
         real = (real, batches["labels"])
+    real = byhand.noised(real, "real")
     training = gan.update == "simultaneous" or gan.d_fakes == "training"
     purpose = "dropout, generator" if gan.update == "simultaneous" else "dropout, fakes"
     images, cache = G.forward(z_d, training=training, rng=key(purpose))
     G.commit(cache)
-    fake = byhand.labelled(images, z_d)
+    fake = byhand.shown(images, z_d, "fakes, d")
     if gan.update == "joint":
         D.commit(D.forward(byhand.concatenate(real, fake)[0], rng=key("dropout, joint"))[1])
     else:
@@ -204,7 +206,7 @@ def _statistics(gan: GAN, networks: list[Any], batches: dict[str, Any]) -> Itera
 
 def copied(gan: GAN, networks: Sequence[Sequential], d: Optimizer, g: Optimizer) -> GAN:
     """A GAN of copies of these two networks, with gan's recipe and these optimizers."""
-    config = {**gan.config(), "ema": None, "g_optimizer": g, "d_optimizer": d}
+    config = {**gan.config(), "ema": None, "d_steps": 1, "g_optimizer": g, "d_optimizer": d}
     config["objective"].pop("clip", None)  # nothing may move
     generator, discriminator = (m.astype(m.dtype) for m in networks)
     return GAN(generator, discriminator, **config)

@@ -185,6 +185,39 @@ def mlp_digits(
     return pair([], g, d, (784,), None, latent_dim, classes, dtype, seed)
 
 
+def dcgan(
+    *,
+    size: int = 64,
+    channels: int = 3,
+    latent_dim: int = 100,
+    dropout: float = 0.1,
+    dtype: str = "float32",
+    classes: int | None = None,
+    width: int = 32,
+    seed: int | None = None,
+) -> Pair:
+    """Square images of any even size in [-1, 1], after Radford et al. (2016).
+
+    G doubles a map of 4 to 8 pixels a side up to `size`, D halves the image down to it; both have
+    `width` channels at half the size, and twice as many at each halving below.
+    With `classes` G takes z beside an embedding of the label, and D's logit is the inner product of
+    the image's features with an embedding of the label (Miyato and Koyama, 2018).
+    """
+    side = size
+    while side % 2 == 0 and side > 6:
+        side //= 2
+    if not 4 <= side <= 8 or side == size:
+        raise ValueError(
+            f"dcgan: size={size} cannot be halved to a map of 4 to 8 pixels a side; such sizes "
+            f"are {', '.join(map(str, DCGAN_SIZES))}"
+        )
+    downs = [width << i for i in range((size // side).bit_length() - 1)]
+    return _dcgan(size, channels, downs[::-1], downs, latent_dim, dropout, classes, dtype, seed)
+
+
+DCGAN_SIZES = (32, 48, 64, 80, 96, 128)
+
+
 def clear_digits(
     *,
     latent_dim: int = 64,
@@ -194,30 +227,48 @@ def clear_digits(
     sizes: Sizes = ((64, 32), (32, 64, 128)),
     seed: int | None = None,
 ) -> Pair:
-    """28x28x1 in [-1, 1], conditional: a small DCGAN, the default of `minigan train digits`.
+    """28x28x1 in [-1, 1], conditional: a small DCGAN, the default of `minigan train digits`."""
+    return _dcgan(28, 1, *sizes, latent_dim, dropout, classes, dtype, seed)
 
-    G takes z beside an embedding of the label; D's logit is the inner product of the image's
-    features with an embedding of the label (Miyato and Koyama, 2018).
-    """
-    (stem, up), (first, *downs) = sizes
+
+def _dcgan(
+    size: int,
+    channels: int,
+    ups: Sequence[int],
+    downs: Sequence[int],
+    latent_dim: int,
+    dropout: float,
+    classes: int | None,
+    dtype: str,
+    seed: int | None,
+) -> Pair:
+    """G's widths from its smallest map up to half the size; D's from there down."""
     start: dict[str, Any] = {"kernel_initializer": normal()}
     half: dict[str, Any] = {"strides": 2, "padding": "same", **start}
-    wide = Embedding(classes, 10, embeddings_initializer=RandomNormal(stddev=1.0))
-    g: list[Layer] = [Parallel([Activation("linear"), wide])]
-    g += [Dense(7 * 7 * stem, **start), Reshape((7, 7, stem)), BatchNorm(momentum=0.9), ReLU()]
-    g += [Conv2DTranspose(up, 4, **half), BatchNorm(momentum=0.9), ReLU()]
-    g += [Conv2DTranspose(1, 4, activation="tanh", **half)]
-    d: list[Layer] = [Conv2D(first, 4, **half), LeakyReLU(0.2), Dropout(dropout)]
-    for width in downs:
-        d += [Conv2D(width, 4, **half), BatchNorm(momentum=0.9), LeakyReLU(0.2), Dropout(dropout)]
-    features = Sequential([*d, Flatten()])
-    side = -(-28 // 2 ** len(sizes[1]))
-    label = Embedding(classes, side * side * sizes[1][-1], embeddings_initializer=normal())
-    judge: list[Layer] = [Parallel([features, label], merge="dot")]
-    return named(g, ((latent_dim,), ()), judge, ((28, 28, 1), ()), dtype, seed)
+    small, (stem, *rest) = size >> len(ups), ups
+    g: list[Layer] = []
+    if classes is not None:
+        wide = Embedding(classes, 10, embeddings_initializer=RandomNormal(stddev=1.0))
+        g += [Parallel([Activation("linear"), wide])]
+    g += [Dense(small * small * stem, **start), Reshape((small, small, stem))]
+    g += [BatchNorm(momentum=0.9), ReLU()]
+    for width in rest:
+        g += [Conv2DTranspose(width, 4, **half), BatchNorm(momentum=0.9), ReLU()]
+    g += [Conv2DTranspose(channels, 4, activation="tanh", **half)]
+    first, *more = downs
+    d: list[Layer] = [Conv2D(first, 4, **half), LeakyReLU(0.2), *maybe(dropout)]
+    for width in more:
+        d += [Conv2D(width, 4, **half), BatchNorm(momentum=0.9), LeakyReLU(0.2), *maybe(dropout)]
+    image = (size, size, channels)
+    if classes is None:
+        return named(g, (latent_dim,), [*d, Flatten(), Dense(1, **start)], image, dtype, seed)
+    side = -(-size // 2 ** len(downs))
+    label = Embedding(classes, side * side * downs[-1], embeddings_initializer=normal())
+    judge: list[Layer] = [Parallel([Sequential([*d, Flatten()]), label], merge="dot")]
+    return named(g, ((latent_dim,), ()), judge, (image, ()), dtype, seed)
 
 
-NAMES = ("digits", "flowers", "dcgan64", "upsample64", "mlp_digits", "clear_digits")
+NAMES = ("digits", "flowers", "dcgan64", "upsample64", "mlp_digits", "clear_digits", "dcgan")
 
 
 def get(name: str) -> Any:

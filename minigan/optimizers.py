@@ -14,29 +14,35 @@ import numpy as np
 from . import registry
 from .flat import FlatDict
 from .kernels import ops
-from .layers.arguments import one_of
+from .layers.arguments import bound, one_of
 from .spelling import Spelling
 
 Array = Any
 
 
 class Optimizer(metaclass=Spelling):
-    """Base: subclasses name their moments and write `update`."""
+    """Base: subclasses name their moments and write `update`.
+
+    global_clipnorm: None, or the largest norm of all gradients together, see `clipped`.
+    """
 
     moments: tuple[str, ...] = ()
 
-    def __init__(self, learning_rate: float) -> None:
+    def __init__(self, learning_rate: float, global_clipnorm: float | None = None) -> None:
         if not 0 <= learning_rate < math.inf:
             raise ValueError(
                 f"{type(self).__name__}: learning_rate={learning_rate} should be 0 or more, finite"
             )
         self.learning_rate = float(learning_rate)
+        self.global_clipnorm = bound(global_clipnorm, "global_clipnorm", type(self).__name__)
         self.t = 0
         self._moments: dict[str, FlatDict] = {}
 
     def step(self, params: dict[str, Array], grads: dict[str, Array]) -> None:
         """Move the parameters against their gradients, in place."""
         self._check(params, grads)
+        if self.global_clipnorm is not None:
+            grads = clipped(grads, self.global_clipnorm)
         self.t += 1
         for name in self.moments:
             found = self._moments.get(name)
@@ -105,11 +111,28 @@ class Optimizer(metaclass=Spelling):
                 raise ValueError(f"{where}: these are not the parameters it has stepped before")
 
 
+def clipped(grads: dict[str, Array], limit: float) -> FlatDict:
+    """grads * min(1, limit / |grads|), |grads| the norm of all of them together: a copy.
+
+    Pascanu et al. (2013), algorithm 1.
+    """
+    copy = FlatDict.of(grads)
+    norm = (copy.flat * copy.flat).sum() ** 0.5
+    copy.flat *= limit / np.maximum(norm, limit)
+    return copy
+
+
 class SGD(Optimizer):
     """p -= lr * g; with momentum mu: v = mu v + g, p -= lr * v  (PyTorch's form)."""
 
-    def __init__(self, learning_rate: float = 0.01, *, momentum: float = 0.0) -> None:
-        super().__init__(learning_rate)
+    def __init__(
+        self,
+        learning_rate: float = 0.01,
+        *,
+        momentum: float = 0.0,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, global_clipnorm)
         self.momentum = float(momentum)
         self.moments = ("v",) if momentum else ()
 
@@ -133,9 +156,14 @@ class RMSprop(Optimizer):
     moments = ("v",)
 
     def __init__(
-        self, learning_rate: float = 1e-3, *, rho: float = 0.9, epsilon: float = 1e-7
+        self,
+        learning_rate: float = 1e-3,
+        *,
+        rho: float = 0.9,
+        epsilon: float = 1e-7,
+        global_clipnorm: float | None = None,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, global_clipnorm)
         self.rho, self.epsilon = float(rho), float(epsilon)
 
     def update(self, p, g, *moments):
@@ -166,8 +194,9 @@ class Adam(Optimizer):
         beta_2: float = 0.999,
         epsilon: float | None = None,
         form: str = "keras",
+        global_clipnorm: float | None = None,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, global_clipnorm)
         self.form = one_of(form, ("keras", "torch"), "form", "Adam")
         for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
             if not 0 <= beta < 1:

@@ -187,6 +187,7 @@ def test_a_recipe_there_and_back(update):
     gan = make(
         update, objective={"name": "minimax", "logit_clip": 9.0}, d_fakes="inference",
         fakes_per_real=0.5, real_targets=(0.8, 1.0), fake_targets=(0.0, 0.1), flip_labels=0.1,
+        instance_noise=(0.1, 100), d_steps=2,
         d_loss_weight=0.5, latents="uniform", ema=0.9, batch_size=6, epochs=3, seed=5,
         g_optimizer=mg.RMSprop(0.01), d_optimizer={"name": "sgd", "learning_rate": 0.1},
     )  # fmt: skip

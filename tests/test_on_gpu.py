@@ -31,6 +31,9 @@ OWN = {  # recipes beside the published ones: every objective, penalty, optimize
     "sgd": {"g_optimizer": "sgd", "d_optimizer": {"name": "sgd", "momentum": 0.9}},
     "rmsprop": {"g_optimizer": "rmsprop", "objective": "minimax", "latents": "uniform"},
     "torch adam": {"d_optimizer": {"name": "adam", "form": "torch"}, "fakes_per_real": 0.5},
+    "noise": {"instance_noise": (0.2, 10), "d_steps": 2, "update": "joint"},
+    "noise, simultaneous": {"instance_noise": (0.2, 10), "d_steps": 2, "update": "simultaneous"},
+    "gradients clipped": {"d_optimizer": {"name": "adam", "global_clipnorm": 0.01}},
     "logit clip": {"objective": {"name": "non_saturating", "logit_clip": 0.1}},
 }
 CASES = {

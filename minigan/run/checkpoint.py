@@ -1,39 +1,27 @@
 """Models on disk: one safetensors file holds the weights and, in its metadata, the architecture.
 
-Tensors are named "params/<name>" and "state/<name>". The metadata has one entry, "minigan": JSON
-with the format's number and the model's config. Nothing in the file depends on when, where or by
-whom it was written, so equal models give equal bytes; no part of it is ever executed.
+Tensors are named "params/<name>" and "state/<name>"; the header is the format's number and the
+model's config.
 """
 
 from __future__ import annotations
 
-import json
+import math
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from ..backend import to_numpy
 from ..flat import write
 from ..initializers import Initializer
 from ..layers.base import from_config, to_config
 from ..layers.container import Container
 from ..random import Key
 from ..sequential import Sequential
-from .files import write_bytes
+from . import tensors
 
 FORMAT = 1
-
-_DTYPES = {"F32": np.dtype("float32"), "F64": np.dtype("float64")}
-_BEGINNINGS = {
-    b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"GIF8": "a GIF image",
-    b"PK\x03\x04": "a zip archive, such as .npz, .keras or PyTorch's .pt",
-    b"\x89HDF": "an HDF5 file, such as Keras' .h5",
-    b"\x93NUMPY": "a NumPy .npy array",
-    b"\x80": "a pickle, which is never loaded",
-}
 
 
 def save(path: str | os.PathLike, model: Sequential) -> None:
@@ -43,20 +31,16 @@ def save(path: str | os.PathLike, model: Sequential) -> None:
     Sequential, ValueError for one that is not built, and for complex128, which safetensors cannot
     hold.
     """
-    from safetensors.numpy import save as serialise
-
     if not isinstance(model, Sequential):
         raise TypeError(f"mg.save: expected a Sequential, got a {type(model).__name__}")
     if model.output_shape is None:
         raise ValueError("mg.save: the model is not built; give it an input_shape")
-    if model.dtype not in _DTYPES.values():
+    if model.dtype not in tensors.DTYPES.values():
         raise ValueError(
             f"mg.save: the model is {model.dtype}, which safetensors cannot hold.\n"
             'Save a real copy of it: mg.save(path, model.astype("float64")).'
         )
-    tensors = {name: np.asarray(to_numpy(a), order="C") for name, a in _tensors(model).items()}
-    header = json.dumps({"format": FORMAT, "model": to_config(model)}, sort_keys=True)
-    write_bytes(path, serialise(tensors, metadata={"minigan": header}))
+    tensors.write(path, arrays(model), {"format": FORMAT, "model": to_config(model)})
 
 
 def load(path: str | os.PathLike) -> Sequential:
@@ -67,52 +51,29 @@ def load(path: str | os.PathLike) -> Sequential:
     dtypes. Raises ValueError otherwise, OSError when the file cannot be opened. Layers of your own
     must be registered (mg.register) first.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if os.path.isdir(path):
-        raise IsADirectoryError(
-            f"{path} is a folder; expected a .safetensors file, as a run's generator.safetensors"
-        )
-    with open(path, "rb") as file:  # its errors name the file; those of safe_open do not
-        beginning = file.read(8)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            spec = _spec(path, file.metadata())
-            _compare(path, _implied(path, spec), _found(file))
-            model = _model(spec)
-            _build(model, spec)
-            for name, target in _tensors(model).items():
-                write(target, file.get_tensor(name))
-    except SafetensorError as error:
-        raise _foreign(path, beginning, error) from error
+    with tensors.reading(path) as file:
+        spec = _spec(path, tensors.header(path, file, FORMAT))
+        tensors.compare(path, _implied(path, spec), file)
+        model = build(spec)
+        for name, target in arrays(model).items():
+            write(target, file.get_tensor(name))
     return model
 
 
-def _tensors(model: Sequential) -> dict[str, Any]:
+def arrays(model: Sequential) -> dict[str, Any]:
     """The arrays of a model under their names in the file."""
     parts = {"params": model.params, "state": model.state}
-    return {f"{part}/{name}": a for part, arrays in parts.items() for name, a in arrays.items()}
+    return {f"{part}/{name}": a for part, found in parts.items() for name, a in found.items()}
 
 
-def _spec(path: str | os.PathLike, metadata: dict[str, str] | None) -> dict[str, Any]:
+def _spec(path: str | os.PathLike, header: Any) -> dict[str, Any]:
     """The description of the model in the file's metadata."""
-    if metadata is None or "minigan" not in metadata:
-        raise ValueError(
-            f"{path}: safetensors, but not written by minigan: its metadata have no 'minigan'.\n"
-            "It holds weights alone. Build the model and copy them into model.params."
-        )
     try:
-        header = json.loads(metadata["minigan"])
-        number, spec = header["format"], header["model"]
-        if number != FORMAT:
-            raise ValueError(
-                f"{path}: its format is {number!r}, this minigan reads {FORMAT}.\n"
-                "Read it with the version of minigan that wrote it."
-            )
+        spec = header["model"]
         if spec["class"] != "Sequential" or spec["config"]["input_shape"] is None:
             raise KeyError("class")
-    except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as error:
-        raise _damaged(path, "its metadata do not describe a model") from error
+    except (KeyError, TypeError) as error:
+        raise tensors.damaged(path, "its metadata do not describe a model") from error
     return spec
 
 
@@ -143,25 +104,45 @@ def _implied(path: str | os.PathLike, spec: dict[str, Any]) -> dict[str, _Shape]
             for name, value in vars(layer).items():
                 if isinstance(value, Initializer):
                     setattr(layer, name, _NoValues())
-        _build(model, spec)
+        model.build(spec["config"]["input_shape"], spec["config"]["dtype"], Key(0, "weights"))
         return dict(_leaves(model, ""))
     except (TypeError, KeyError, AttributeError, IndexError, ArithmeticError) as error:
-        raise _damaged(path, f"its architecture cannot be built: {error}") from error
+        raise tensors.damaged(path, f"its architecture cannot be built: {error}") from error
     except (ValueError, RecursionError, MemoryError) as error:
-        raise _damaged(path, f"its architecture cannot be built: {error}") from error
+        raise tensors.damaged(path, f"its architecture cannot be built: {error}") from error
+
+
+def build(spec: dict[str, Any], key: Key | None = None) -> Sequential:
+    """The model that `spec`, of to_config, describes, with the first weights of this key."""
+    model = _model(spec)
+    # A key of its own: without one, loading would move on the numbering of unnamed draws.
+    model.build(spec["config"]["input_shape"], spec["config"]["dtype"], key or Key(0, "weights"))
+    return model
+
+
+def check_room(
+    path: str | os.PathLike, specs: Iterable[Any], saved: Iterable[str | os.PathLike]
+) -> None:
+    """ValueError when models take more memory than 1 GB and than the files that hold their weights.
+
+    What a description asks for is believed only as far as that.
+    """
+    arrays = [a for spec in specs for a in _implied(path, spec).values()]
+    needed = sum(math.prod(a.shape) * a.dtype.itemsize for a in arrays)
+    most = max(1 << 30, *map(os.path.getsize, saved), 0)
+    if needed > most:
+        raise ValueError(
+            f"{path}: its networks would take {needed:,} bytes, which no checkpoint beside it has; "
+            "it was damaged or edited"
+        )
 
 
 def _model(spec: dict[str, Any]) -> Sequential:
     """The model that `spec` describes, not yet built."""
     model = from_config(_without_shapes(spec))
-    assert isinstance(model, Sequential)  # _spec has seen to it
+    if not isinstance(model, Sequential):
+        raise TypeError("the description of a network")
     return model
-
-
-def _build(model: Sequential, spec: dict[str, Any]) -> None:
-    # A key of its own: without one, loading would move on the numbering of unnamed draws.
-    key = Key(0, "weights")
-    model.build(spec["config"]["input_shape"], spec["config"]["dtype"], key)
 
 
 def _without_shapes(spec: Any) -> Any:
@@ -197,38 +178,3 @@ def _leaves(layer: Any, prefix: str) -> Any:
         for part in ("params", "state"):
             for name, array in getattr(layer, part).items():
                 yield f"{part}/{prefix}{name}", array
-
-
-def _found(file: Any) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """name -> (dtype, shape) of the tensors in the file, which are not read."""
-    slices = {name: file.get_slice(name) for name in file.keys()}
-    return {name: (s.get_dtype(), tuple(s.get_shape())) for name, s in slices.items()}
-
-
-def _compare(path: str | os.PathLike, implied: dict[str, _Shape], found: dict[str, Any]) -> None:
-    codes = {dtype: code for code, dtype in _DTYPES.items()}
-    for name in (*implied, *found):
-        if name not in found:
-            raise _damaged(path, f"the tensor {name} is missing")
-        if name not in implied:
-            raise _damaged(path, f"the tensor {name} belongs to no layer of its architecture")
-        want = (codes.get(np.dtype(implied[name].dtype)), implied[name].shape)
-        if want != found[name]:
-            got = " ".join(map(str, found[name]))
-            raise _damaged(path, f"{name} should be {want[0]} {want[1]}, but is {got}")
-
-
-def _damaged(path: str | os.PathLike, what: str) -> ValueError:
-    what = " ".join(what.split())[:300]
-    return ValueError(
-        f"{path}: {what}.\nThe file was damaged or edited; use another copy, or train again."
-    )
-
-
-def _foreign(path: str | os.PathLike, beginning: bytes, error: Exception) -> ValueError:
-    kinds = [kind for start, kind in _BEGINNINGS.items() if beginning.startswith(start)]
-    if kinds:
-        what = f"this is {kinds[0]}, not a safetensors file"
-    else:
-        what = f"not a whole safetensors file ({' '.join(str(error).split())[:120]})"
-    return ValueError(f"{path}: {what}.\nGive a file that mg.save or 'minigan train' wrote.")

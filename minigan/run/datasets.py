@@ -1,43 +1,38 @@
-"""Images to train on: the embedded digits, .npz files, and the batches that a GAN is fed.
+"""Images to train on: the embedded digits, MNIST, folders of pictures, .npz and IDX files.
 
-A data set is a pair (images, labels). Images stay uint8 in memory; each batch is converted to
-floats in the range of the generator's output when it is needed.
+A data set is a pair (images, labels), see Dataset; Batches is what a GAN is fed.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import warnings
-import zipfile
-import zlib
 from importlib import resources
-from typing import Any
 
 import numpy as np
 
-# what zipfile, zlib and NumPy raise on damaged, encrypted and foreign archives
-_UNREADABLE = (
-    *(OSError, ValueError, EOFError, KeyError, AttributeError, MemoryError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
+from ..spelling import did_you_mean
+from . import idx
+from .batches import Batches, Dataset, check_enough, check_labels
+from .fill import fill
+from .image_folder import folder
+from .mnist import mnist
+from .npz_file import npz
+from .pictures import Form
 
-Pair = tuple[np.ndarray, "np.ndarray | None"]
+__all__ = [
+    "Batches",
+    "Dataset",
+    "check_enough",
+    "check_labels",
+    "digits",
+    "folder",
+    "load",
+    "mnist",
+    "npz",
+    "resized",
+]
 
-
-class Dataset(tuple):
-    """(images, labels), to be unpacked as a pair.
-
-    images: uint8 (N, H, W, C). labels: int64 (N,), or None. names: those of the classes 0, 1, ...
-    as strings, or None where they have none.
-    """
-
-    names: tuple[str, ...] | None
-
-    def __new__(cls, images: np.ndarray, labels: Any = None, names: Any = None) -> Dataset:
-        self = super().__new__(cls, (images, labels))
-        self.names = None if names is None else tuple(map(str, names))
-        return self
+_NAMED = ("digits", "mnist")
 
 
 def digits() -> Dataset:
@@ -52,207 +47,83 @@ def digits() -> Dataset:
             return Dataset(images, labels, range(10))
 
 
-def npz(path: str | os.PathLike) -> Dataset:
-    """Read a file made by np.savez: "images" and, where there are classes, "labels".
+def load(
+    spec: str | os.PathLike,
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+    strict: bool = False,
+    progress: bool = False,
+) -> Dataset:
+    """The data set that `--data` names.
 
-    images: uint8 (N, H, W, C) with C = 1 or 3, or (N, H, W). labels: whole numbers, (N,).
-    Returns images, uint8 (N, H, W, C), and labels, int64 (N,), or None where there are none.
-    Raises OSError when the file cannot be opened, ValueError when it holds something else.
-    Pickled objects are never loaded.
+    spec: "digits"; "mnist"; a folder of pictures; a file of IDX images, or the folder that holds
+        it; an .npz file. (A folder of the name digits or mnist is ./digits, ./mnist.)
+    size: a side in pixels, or (height, width). A folder of pictures needs one; other images are
+        resized when it is given.
+    channels: 1 makes them grey, 3 RGB. None: 3 for a folder, others stay as they are.
+    fit: how pictures of other proportions fit, see `folder`; so are strict and progress.
+
+    Raises ValueError or OSError, naming what cannot be read.
     """
-    arrays = _read_npz(path)
-    if "images" not in arrays:
-        found = ", ".join(sorted(arrays)[:8]) or "nothing"
-        raise ValueError(
-            f"{path}: expected an array named 'images' (and perhaps 'labels'), found {found}.\n"
-            "Write one with np.savez(path, images=..., labels=...)."
-        )
-    images = _check_images(path, arrays["images"])
-    labels = arrays.get("labels")
-    if labels is not None:
-        labels = check_labels(labels, len(images), where=str(path))
-    return Dataset(images, labels)
+    if not is_pictures(spec):
+        data = resized(_as_stored(spec, progress), size, channels, fit, progress)
+    elif size is None:
+        raise ValueError(f"{spec}: pictures of a folder are brought to one size: give size=64")
+    else:
+        data = folder(spec, size, 3 if channels is None else channels, fit, strict, progress)
+    options = {"size": size, "channels": channels, "fit": fit}
+    data.source = str(spec), {k: v for k, v in options.items() if v not in (None, "crop")}
+    return data
 
 
-def load(spec: str | os.PathLike) -> Dataset:
-    """The data set that `--data` names: "digits", or the path of an .npz file."""
-    if str(spec) == "digits":
+def is_pictures(spec: str | os.PathLike) -> bool:
+    """Whether `load` takes this for a folder of pictures, which needs a size."""
+    return os.path.isdir(spec) and str(spec) not in _NAMED and not idx.is_idx(spec)
+
+
+def _as_stored(spec: str | os.PathLike, progress: bool) -> Dataset:
+    name = str(spec)
+    if name == "digits":
         return digits()
-    if str(spec).lower().endswith(".npz"):
+    if name == "mnist":
+        return mnist(progress=progress)
+    if name.lower().endswith(".npz"):
         return npz(spec)
-    raise ValueError(f"unknown data set {str(spec)!r}; give 'digits' or the path of an .npz file")
-
-
-def check_labels(
-    labels: Any, count: int, classes: int | None = None, where: str = "labels"
-) -> np.ndarray:
-    """Labels as int64 (count,), each 0 or more and, if `classes` is given, below it."""
-    labels = np.asarray(labels)
-    if labels.shape != (count,):
-        raise ValueError(
-            f"{where}: expected one label an image, shape ({count},), got {labels.shape}"
-        )
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"{where}: labels must be whole numbers (integers), got {labels.dtype}")
-    labels = labels.astype(np.int64)
-    if labels.min() < 0 or (classes is not None and labels.max() >= classes):
-        upper = "or more" if classes is None else f"to {classes - 1}"
-        raise ValueError(f"{where}: labels must be 0 {upper}, got {labels.min()} to {labels.max()}")
-    return labels
-
-
-class Batches:
-    """A data set as a GAN takes it: batch(indices) gives floats, and labels when it has classes.
-
-    data: images, or (images, labels). Images are uint8 (N, H, W, C), (N, H, W) or (N, size), or
-    floats already in `value_range`; they are reshaped to `shape`, the discriminator's input
-    without the batch axis, when only axes of length 1 or the flattening differ.
-    value_range: that of the generator. None, for one that ends in no tanh or sigmoid, scales uint8
-    to [-1, 1] and takes floats as they are.
-    dtype: that of the batches; complex models are fed reals.
-    classes: the number of classes of a conditional GAN; with two or more, labels are required.
-        Without classes they are ignored.
-
-    Raises ValueError or TypeError when the data do not fit, or floats are not finite.
-    """
-
-    def __init__(
-        self,
-        data: Any,
-        shape: tuple[int, ...],
-        value_range: tuple[float, float] | None = (-1.0, 1.0),
-        dtype: Any = "float32",
-        classes: int | None = None,
-    ):
-        images, labels = _split(data)
-        if images.ndim < 2 or 0 in images.shape:
-            raise ValueError(f"no images to train on: the data have shape {images.shape}")
-        self.image_shape = images.shape[1:]
-        self.dtype = np.empty(0, dtype).real.dtype
-        self.images = _fit(images, tuple(shape))
-        self.labels = None
-        self._table = None
-        if classes is not None:
-            if labels is None and classes == 1:
-                labels = np.zeros(len(images), np.int64)
-            if labels is None:
-                raise ValueError(f"this GAN has {classes} classes: give data as (images, labels)")
-            self.labels = check_labels(labels, len(images), classes)
-        if images.dtype == np.uint8:
-            self.value_range = value_range or (-1.0, 1.0)
-            self._table = np.linspace(*self.value_range, 256).astype(self.dtype)
-        else:
-            _check_finite(images)
-            self.value_range = _check_range(images, value_range)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batch(self, indices: np.ndarray) -> Pair:
-        """The images of these indices as floats, and their labels, or None without classes."""
-        images = self.images[indices]
-        if self._table is not None:
-            images = self._table[images]
-        labels = None if self.labels is None else self.labels[indices]
-        return images.astype(self.dtype, copy=False), labels
-
-
-def _read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"{path} is a folder; expected an .npz file")
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is no zip archive, or only a part of one")
-        with np.load(path, allow_pickle=False) as arrays:
-            names = [name for name in ("images", "labels") if name in arrays] or arrays.files
-            found = {name: arrays[name] for name in names}
-            if odd := [name for name in found if not isinstance(found[name], np.ndarray)]:
-                raise ValueError(f"{odd[0]} is not an array")
-            return found
-    except PermissionError:
-        raise
-    except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "pickle" in reason.lower():
-            reason = "it holds Python objects, which are never loaded"
-        raise ValueError(
-            f"{path}: cannot be read as an .npz file: {reason}.\n"
-            "Write one with np.savez(path, images=..., labels=...)."
-        ) from error
-
-
-def _check_images(path: str | os.PathLike, images: np.ndarray) -> np.ndarray:
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
-        raise ValueError(
-            f"{path}: images must be (N, H, W, C) with C = 1 or 3, or (N, H, W), N at least 1; "
-            f"got {images.shape}"
-        )
-    if images.dtype != np.uint8:
-        raise ValueError(
-            f"{path}: images must be uint8, 0 to 255, got {images.dtype}; scale and convert them, "
-            "e.g. (x * 255).round().astype('uint8') for floats in [0, 1]"
-        )
-    return images
-
-
-def _split(data: Any) -> Pair:
-    from ..backend import to_numpy
-
-    images, labels = data, None
-    if isinstance(data, (tuple, list)):
-        if len(data) != 2:
-            raise TypeError(f"data must be images or (images, labels), got {len(data)} items")
-        images, labels = data
-    images = np.asarray(to_numpy(images))
-    if images.dtype != np.uint8 and images.dtype.kind != "f":
-        raise TypeError(
-            f"images must be uint8, or floats in the generator's range, got {images.dtype}"
-        )
-    return images, None if labels is None else np.asarray(to_numpy(labels))
-
-
-def _fit(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Images reshaped to (N, *shape), where that cannot scramble them."""
-    found = images.shape[1:]
-    flat = 1 in (len(found), len(shape)) and math.prod(found) == math.prod(shape)
-    if flat or [n for n in found if n > 1] == [n for n in shape if n > 1]:
-        return images.reshape(-1, *shape)
+    if not os.path.exists(spec):
+        what = f"unknown data set {name!r}{did_you_mean(name.lower(), [*_NAMED])}: no such file"
+    elif idx.is_idx(spec):
+        return idx.load(spec)
+    else:
+        what = f"{name} is neither an .npz file nor IDX images"
     raise ValueError(
-        f"the images have shape {found}, but the discriminator takes {shape}.\n"
-        "Resize the images, or build the networks for their size."
+        f"{what}.\nGive 'digits', 'mnist', a folder of pictures, an .npz file, or IDX images (a "
+        "file, or a folder with one)."
     )
 
 
-def _check_finite(images: np.ndarray) -> None:
-    for start in range(0, len(images), 1024):  # in parts: no temporary of the data's size
-        bad = ~np.isfinite(images[start : start + 1024])
-        if bad.any():
-            first = start + int(np.nonzero(bad)[0][0])
-            raise ValueError(f"the images hold NaN or infinity, first in image {first}")
+def resized(
+    data: Dataset,
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+    progress: bool = False,
+) -> Dataset:
+    """The same data set with images of this size and these channels; None leaves them."""
+    from PIL import Image
 
+    images, labels = data
+    count, *shape = images.shape  # N, then H, W, C
+    size = (shape[0], shape[1]) if size is None else size
+    form = Form.of(size, shape[2] if channels is None else channels, fit)
+    if form.shape == tuple(shape):
+        return data
 
-def _check_range(
-    images: np.ndarray, value_range: tuple[float, float] | None
-) -> tuple[float, float]:
-    """The range of the images, which must be the generator's if that is known."""
-    least, most = float(images.min()), float(images.max())
-    if value_range is None:
-        return least, max(most, least + 1e-6)
-    low, high = value_range
-    slack = 1e-3 * (high - low)
-    if least < low - slack or most > high + slack:
-        raise ValueError(
-            f"the images span {least:.4g} to {most:.4g}, but the generator's range is "
-            f"{low:g} to {high:g}; scale them, or give uint8 images, which are scaled for you"
-        )
-    if low < 0 <= least:
-        warnings.warn(
-            f"no value of the images is below 0, while the generator's range is {low:g} to "
-            f"{high:g}: were they meant to be scaled to it?",
-            stacklevel=5,
-        )
-    return value_range
+    def make(k: int) -> np.ndarray:
+        image = images[k]
+        return form.apply(Image.fromarray(image[..., 0] if shape[2] == 1 else image))
+
+    changed = np.empty((count, *form.shape), np.uint8)
+    for k, why in fill(changed, make, show=progress, strict=True).items():
+        raise ValueError(f"image {k} cannot be made {form.height}x{form.width}: {why}")
+    return Dataset(changed, labels, data.names, data.skipped, data.ignored)

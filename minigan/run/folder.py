@@ -1,6 +1,7 @@
 """The folder that a training run fills.
 
 - config.json: how it was started; written before anything else
+- checkpoints/step_00001560.safetensors: the states of training that a resumed run starts from
 - log.jsonl: one line of JSON an epoch
 - samples/epoch_0001.png: images from the same latents each epoch
 - curves.png: the losses so far
@@ -12,25 +13,35 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import checkpoint, files, imaging
+from . import checkpoint, files, imaging, state
 
 
 class RunFolder:
-    """Creates the folder at `path`, with `config` in it.
+    """The folder of a run, at `path`."""
 
-    Raises FileExistsError when something is already there, WriteError (an OSError) when the disk
-    does not take it.
-    """
-
-    def __init__(self, path: str | os.PathLike, config: dict[str, Any]):
+    def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        refuse_used(self.path)
-        files.make_folder(self.path)
+
+    @classmethod
+    def create(cls, path: str | os.PathLike, config: dict[str, Any]) -> RunFolder:
+        """A new folder, with `config` in it.
+
+        Raises FileExistsError when something is already there, WriteError (an OSError) when the
+        disk does not take it.
+        """
+        refuse_used(path)
+        folder = cls(files.make_folder(path))
+        folder.write_config(config)
+        return folder
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write config.json."""
         files.write_json(self.path / "config.json", config)
 
     def record(self, history: list[dict[str, Any]], grid: np.ndarray | None, model: Any) -> None:
@@ -50,6 +61,79 @@ class RunFolder:
         """Write generator.safetensors."""
         checkpoint.save(self.path / "generator.safetensors", model)
 
+    def save_state(self, gan: Any, progress: dict[str, Any], keep: int) -> Path:
+        """Write a checkpoint, and remove all but the newest `keep`. Returns its path."""
+        files.make_folder(self.path / "checkpoints")
+        path = self.path / "checkpoints" / f"step_{gan.step_count:08d}.safetensors"
+        state.save_state(path, gan, progress)
+        self.prune(keep)
+        return path
+
+    def prune(self, keep: int) -> None:
+        """Remove all checkpoints but the newest `keep`."""
+        for old in self.states()[keep:]:
+            old.unlink(missing_ok=True)
+
+    def states(self) -> list[Path]:
+        """The checkpoints, the newest first."""
+        return _numbered(self.path / "checkpoints", "step", "safetensors")[::-1]
+
+    def load_state(self, gan: Any) -> tuple[dict[str, Any] | None, list[str]]:
+        """(progress of the newest checkpoint that can be read, what is wrong with newer ones).
+
+        None: there is no checkpoint. ValueError: there are some, and none can be read.
+        """
+        problems: list[str] = []
+        for path in self.states():
+            try:
+                return state.load_state(path, gan), problems
+            except (ValueError, OSError) as error:
+                problems.append(str(error).splitlines()[0])
+        if problems:
+            raise ValueError(f"no checkpoint of {self.path} can be read: {problems[0]}")
+        return None, []
+
+    def rewind(self, step: int) -> list[dict[str, Any]]:
+        """Take back what was logged and drawn after this step, and return the rows before it.
+
+        What a killed run left half written goes too. All of it is made again by the same steps.
+        """
+        for place in (self.path, self.path / "samples", self.path / "checkpoints"):
+            for left in place.glob(".*.tmp"):
+                left.unlink(missing_ok=True)
+        log = self.path / "log.jsonl"
+        text = log.read_bytes() if log.exists() else b""
+        rows = [row for row in map(_row, text.splitlines()) if row and row["step"] <= step]
+        kept = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+        if kept != text:
+            files.write_bytes(log, kept)
+        last = rows[-1]["epoch"] if rows else 0
+        pictures = _numbered(self.path / "samples", "epoch", "png")
+        for later in [p for p in pictures if _number(p) > last]:
+            later.unlink()
+        for newer in [p for p in self.states() if _number(p) > step]:
+            newer.unlink()
+        return rows
+
+
+def _numbered(folder: Path, stem: str, suffix: str) -> list[Path]:
+    """Files such as step_00000010.safetensors, in the order of their numbers."""
+    found = folder.glob(f"{stem}_*.{suffix}")
+    return sorted((p for p in found if re.fullmatch(rf"{stem}_\d+", p.stem)), key=_number)
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.rpartition("_")[2])
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """A line of the log, or None for one that was not written whole."""
+    try:
+        row = json.loads(line)
+        return row if isinstance(row["step"], int) and isinstance(row["epoch"], int) else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
 
 def where(path: str | os.PathLike) -> str:
     """Where everything of the run at `path` is, a line each."""
@@ -58,6 +142,7 @@ def where(path: str | os.PathLike) -> str:
         ("samples", "samples of each epoch"),
         ("curves.png", "loss curves"),
         ("log.jsonl", "log"),
+        ("checkpoints", "to go on from: minigan train --resume"),
     )
     there = [(Path(path) / name, what) for name, what in parts if (Path(path) / name).exists()]
     width = max((len(str(file)) for file, _ in there), default=0)
@@ -71,7 +156,8 @@ def refuse_used(path: str | os.PathLike) -> None:
         if any(path.iterdir()):
             raise FileExistsError(
                 f"the folder {path} is not empty, and a run never overwrites another.\n"
-                "Give another folder, or remove this one first."
+                f"To go on with its run: minigan train --resume {path}\n"
+                "Otherwise give another folder, or remove this one first."
             )
     elif path.exists():
         raise FileExistsError(f"{path} is a file; a run needs a folder of its own")

@@ -1,29 +1,26 @@
-"""The training loop: epochs over shuffled batches, with everything a person wants to watch."""
+"""mg.train and mg.resume: a GAN, data, and a folder that the run can be taken up from."""
 
 from __future__ import annotations
 
-import math
+import hashlib
 import os
-import shutil
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..backend import fetched
+from ..backend import to_numpy
+from ..gan import GAN
+from ..layers.base import to_config
 from ..random import Key
-from . import datasets, imaging
-from .folder import RunFolder, refuse_used, where
+from . import checkpoint, datasets
+from .folder import RunFolder, read_config, refuse_used, where
+from .loop import Loop, TrainingStopped
 
-_FETCH_SECONDS = 0.1  # how often scalars leave the device, so that steps need not wait for it
+__all__ = ["TrainingStopped", "image_shape", "resume", "train"]
 
-
-class TrainingStopped(RuntimeError):
-    """Training could not go on, e.g. a loss was not finite. The message names the step."""
+OnEpoch = Callable[[int, Any, dict[str, Any]], object]
+_NETWORKS = ("generator", "discriminator")
 
 
 def train(
@@ -31,9 +28,11 @@ def train(
     data: Any,
     epochs: int | None = None,
     out: str | os.PathLike | None = None,
-    on_epoch: Callable[[int, Any, dict[str, Any]], object] | None = None,
+    on_epoch: OnEpoch | None = None,
     batch_size: int | None = None,
     progress: bool = True,
+    checkpoint_every: int | None = None,
+    keep: int = 2,
 ) -> list[dict[str, Any]]:
     """Train `gan` on `data` and return one dict an epoch.
 
@@ -42,139 +41,85 @@ def train(
     epochs, batch_size: those of the GAN's recipe by default. Each epoch goes through the data once
         in a new order, which depends on the GAN's seed alone; a last batch that is not full is
         left out, unless it is the only one.
-    out: a new or empty folder for the log, samples from fixed latents, curves and weights, renewed
-        each epoch (see minigan.run.folder). None writes nothing.
+    out: a new or empty folder for checkpoints, the log, samples from fixed latents, curves and
+        weights (see minigan.run.folder). None writes nothing.
     on_epoch: called as on_epoch(epoch, gan, logs) after each epoch.
     progress: show a progress bar, and at the end where the files are.
+    checkpoint_every: steps from one checkpoint to the next; None: one after each epoch. The newest
+        `keep` stay. `resume` goes on from the newest.
 
     The dict of an epoch has epoch (from 1), step, the means of what GAN.train_step returns (d_loss,
-    g_loss, d_real = D(x), d_fake = D(G(z)), and penalty if there is one), and images_per_second.
+    g_loss, d_real = D(x), d_fake = D(G(z)), and penalty if there is one), spread and g_gradient
+    (see minigan.run.watch), and images_per_second.  A sign of collapse is a warning of one line.
 
-    Ctrl-C finishes the step, saves the weights and raises KeyboardInterrupt. Raises
-    TrainingStopped when a loss is not finite, ValueError or TypeError when the arguments do not
-    fit, FileExistsError when `out` is not empty, WriteError (an OSError) when it cannot be written.
+    Ctrl-C finishes the step, saves and raises KeyboardInterrupt, which says how to go on. Raises
+    TrainingStopped when something is not finite, and names the layer; ValueError or TypeError when
+    the arguments do not fit, FileExistsError when `out` is not empty, WriteError (an OSError) when
+    it cannot be written.
     """
     epochs = _positive("epochs", gan.epochs if epochs is None else epochs)
     batch_size = _positive("batch_size", gan.batch_size if batch_size is None else batch_size)
+    every = None if checkpoint_every is None else _positive("checkpoint_every", checkpoint_every)
+    keep = _positive("keep", keep)
     if out is not None:
         refuse_used(out)
-    name = str(data) if isinstance(data, (str, os.PathLike)) else None
-    batches = _batches(gan, data if name is None else datasets.load(data))
-    batch_size = min(batch_size, len(batches))
+    if isinstance(data, (str, os.PathLike)):
+        data = datasets.load(data)
+    batches = _batches(gan, data)
+    settings = {
+        "epochs": epochs,
+        "batch_size": min(batch_size, len(batches)),
+        "checkpoint_every": every,
+        "keep": keep,
+        "first_step": gan.step_count,
+    }
     folder = None
     if out is not None:
-        folder = RunFolder(out, _config(gan, batches, name, epochs, batch_size))
-    history = _Loop(gan, batches, batch_size, folder, on_epoch).run(epochs, progress)
-    if out is not None and progress:
-        print(where(out))
-    return history
+        folder = RunFolder.create(out, _config(gan, batches, data, settings))
+    loop = Loop(gan, batches, settings, folder, on_epoch)
+    loop.save()  # the first weights: a run that is killed early starts from them again
+    return _run(loop, progress)
 
 
-class _Loop:
-    def __init__(self, gan, batches, batch_size, folder, on_epoch):
-        self.gan, self.batches, self.batch_size = gan, batches, batch_size
-        self.folder, self.on_epoch = folder, on_epoch
-        self.steps = len(batches) // batch_size  # an epoch
-        self.preview = _preview(gan, batches) if folder else None
+def resume(
+    run: str | os.PathLike,
+    data: Any = None,
+    epochs: int | None = None,
+    on_epoch: OnEpoch | None = None,
+    progress: bool = True,
+) -> tuple[GAN, list[dict[str, Any]]]:
+    """Go on with the run in a folder, to the bits that it would have had without a break.
 
-    def run(self, epochs: int, progress: bool) -> list[dict[str, Any]]:
-        history: list[dict[str, Any]] = []
-        images = epochs * self.steps * self.batch_size
-        with _deferred_interrupt() as interrupted, _bar(images, progress) as bar:
-            for epoch in range(1, epochs + 1):
-                bar.set_description_str(f"{epoch}/{epochs} ", refresh=False)
-                history.append(self._epoch(epoch, bar, interrupted))
-                if self.folder:
-                    grid = self.preview() if self.preview else None
-                    self.folder.record(history, grid, self.gan.sampler)
-                if self.on_epoch:
-                    self.on_epoch(epoch, self.gan, history[-1])
-        return history
+    data: the same data again, for a run that was started from arrays; None reads what it was
+        started with. epochs: where to end instead; more of them prolong a finished run.
 
-    def _epoch(self, epoch: int, bar: Any, interrupted: threading.Event) -> dict[str, Any]:
-        meter = _Meter(self.gan.step_count, bar)
-        shuffle = Key(self.gan.seed, "shuffle", self.gan.step_count)
-        order = shuffle.generator().permutation(len(self.batches))
-        started = time.perf_counter()
-        for step in range(self.steps):
-            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-            real, labels = self.batches.batch(chosen)
-            meter.add(self.gan.train_step(real, labels), len(chosen))
-            if interrupted.is_set():
-                self._stop(meter)
-        logs = {"epoch": epoch, "step": self.gan.step_count, **meter.means()}
-        seconds = time.perf_counter() - started
-        logs["images_per_second"] = round(self.steps * self.batch_size / seconds, 1)
-        return logs
-
-    def _stop(self, meter: _Meter) -> None:
-        meter.fetch()  # weights that a bad step spoiled are not worth saving
-        message = f"interrupted after step {self.gan.step_count}"
-        if self.folder:
-            self.folder.save_weights(self.gan.sampler)
-            message += f"; the generator so far is in {self.folder.path}"
-        raise KeyboardInterrupt(message)
-
-
-class _Meter:
-    """Sums the scalars of the steps, and stops the run at the first that is not finite.
-
-    They are fetched from the device now and then, all at once: fetching waits for the device.
+    Starts from the newest checkpoint that can be read; what was logged after it is taken back and
+    made again. Returns the GAN and the history of the whole run. Raises as `train` does, and
+    ValueError when the folder is damaged or the data are others.
     """
-
-    def __init__(self, step: int, bar: Any):
-        self.step, self.bar = step, bar
-        self.sums: dict[str, float] = {}
-        self.count = 0
-        self.waiting: list[tuple[dict[str, Any], int]] = []
-        self.fetched = time.perf_counter()
-
-    def add(self, scalars: dict[str, Any], images: int) -> None:
-        self.waiting.append((scalars, images))
-        if time.perf_counter() - self.fetched > _FETCH_SECONDS:
-            self.fetch()
-
-    def fetch(self) -> None:
-        scalars = fetched([logs for logs, _ in self.waiting])
-        for values, (_, images) in zip(scalars, self.waiting, strict=True):
-            self.step += 1
-            self._check(values)
-            for name, value in values.items():
-                self.sums[name] = self.sums.get(name, 0.0) + value
-            self.count += 1
-            self.bar.set_postfix_str(describe(values), refresh=False)
-            self.bar.update(images)
-        self.waiting.clear()
-        self.fetched = time.perf_counter()
-
-    def means(self) -> dict[str, float]:
-        self.fetch()
-        return {name: total / self.count for name, total in self.sums.items()}
-
-    def _check(self, values: dict[str, float]) -> None:
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if bad:
-            raise TrainingStopped(
-                f"stopped at step {self.step}: {bad[0]} is {values[bad[0]]}.\n"
-                "What was saved before is unchanged. A lower learning rate usually helps."
-            )
+    folder, config = RunFolder(run), read_config(run)
+    gan = _rebuilt(folder, config)
+    found, problems = folder.load_state(gan)
+    for problem in problems:
+        print(f"an older checkpoint is taken: {problem}")
+    if epochs is not None:
+        config["epochs"] = _positive("epochs", epochs)
+    batches = _batches(gan, _same_data(config, data))
+    _refuse_other_data(config, batches)
+    loop = Loop(gan, batches, config, folder, on_epoch)
+    loop.history = folder.rewind(gan.step_count)
+    loop.partial = dict((found or {}).get("partial", ()))
+    folder.prune(config["keep"])
+    if epochs is not None:
+        folder.write_config(config)
+    return gan, _run(loop, progress)
 
 
-def describe(logs: dict[str, Any]) -> str:
-    """The losses and scores of a step or an epoch in one line."""
-    penalty = f"penalty {logs['penalty']:.2f} " if "penalty" in logs else ""
-    return (
-        f"d_loss {logs['d_loss']:.2f} {penalty}g_loss {logs['g_loss']:.2f} "
-        f"D(x) {logs['d_real']:.2f} D(G(z)) {logs['d_fake']:.2f}"
-    )
-
-
-def _positive(name: str, value: Any) -> int:
-    if value is None:
-        raise ValueError(f"the GAN's recipe names no {name}: give {name}=...")
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a whole number of 1 or more, got {value!r}")
-    return int(value)
+def _run(loop: Loop, progress: bool) -> list[dict[str, Any]]:
+    history = loop.run(progress)
+    if loop.folder and progress:
+        print(where(loop.folder.path))
+    return history
 
 
 def image_shape(gan: Any) -> tuple[int, ...]:
@@ -183,83 +128,89 @@ def image_shape(gan: Any) -> tuple[int, ...]:
     return shape[0] if gan.conditional else shape
 
 
+def _positive(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a whole number of 1 or more, got {value!r}")
+    return int(value)
+
+
 def _batches(gan: Any, data: Any) -> datasets.Batches:
     dtype = gan.discriminator.dtype
     return datasets.Batches(data, image_shape(gan), gan.image_range, dtype, gan.classes)
 
 
-def _config(
-    gan: Any, batches: datasets.Batches, name: str | None, epochs: int, batch_size: int
-) -> dict[str, Any]:
+def _config(gan: Any, batches: Any, data: Any, settings: dict[str, Any]) -> dict[str, Any]:
     from .. import __version__
 
+    networks = {name: getattr(gan, name) for name in _NETWORKS}
+    name, options = getattr(data, "source", None) or (None, {})
+    names = getattr(data, "names", None)
     return {
         "minigan": __version__,
+        **settings,
         "gan": gan.config(),
         "data": {
             "name": name,
+            "options": options,
             "count": len(batches),
+            "classes": list(names) if names and gan.classes else None,
             "image_shape": list(batches.image_shape),
             "value_range": list(batches.value_range),
+            "digest": _digest(batches.images, batches.labels),
         },
-        "epochs": epochs,
-        "batch_size": batch_size,
+        "networks": {name: to_config(network) for name, network in networks.items()},
+        "weights": _digest(*(network.params.flat for network in networks.values())),
     }
 
 
-def _preview(gan: Any, batches: datasets.Batches) -> Callable[[], np.ndarray] | None:
-    """A function that draws the grid of samples, from latents that stay the same."""
-    if not imaging.drawable(batches.image_shape):
-        return None  # signals, points: there is nothing to draw
-    rows, columns, labels = 8, 8, None
-    if gan.classes is not None:
-        rows = min(gan.classes, 10)  # a row a class
-        labels = np.repeat(np.arange(rows), columns)
-    latents = gan.noise(rows * columns, Key(gan.seed, "preview"))
-
-    def draw() -> np.ndarray:
-        images = gan.sample(rows * columns, labels=labels, z=latents)
-        if not np.isfinite(images).all():
-            raise TrainingStopped(
-                f"stopped at step {gan.step_count}: the generator's images are not finite.\n"
-                "What was saved before is unchanged. A lower learning rate usually helps."
-            )
-        images = images.reshape(len(images), *batches.image_shape)
-        return imaging.image_grid(images, columns, value_range=batches.value_range, gap=2)
-
-    return draw
+def _digest(*arrays: Any) -> str:
+    """A hash of the arrays' bytes; None counts as nothing."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        if array is not None:
+            digest.update(np.ascontiguousarray(to_numpy(array)).data)
+    return digest.hexdigest()
 
 
-def _bar(total: int, show: bool) -> Any:
-    from tqdm import tqdm
-
-    size = shutil.get_terminal_size((100, 24))  # tqdm shows nothing where the size is unknown
-    return tqdm(
-        total=total,
-        disable=not show,
-        unit=" img",
-        unit_scale=True,
-        ncols=size.columns,
-        nrows=size.lines,
-        bar_format="{desc}|{bar}| {remaining} left {rate_noinv_fmt}{postfix}",  # fits 80 columns
-    )
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event; a second one interrupts at once, as it does anywhere else."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event  # signals belong to the main thread
-        return
-
-    def note(number: int, frame: Any) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    before = signal.signal(signal.SIGINT, note)
+def _rebuilt(folder: RunFolder, config: dict[str, Any]) -> GAN:
+    """The GAN of a run, as it was before the first step."""
+    where = folder.path / "config.json"
+    saved = folder.states()
     try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)
+        specs, seed = config["networks"], config["gan"]["seed"]
+        checkpoint.check_room(where, specs.values(), saved)
+        networks = [
+            checkpoint.build(specs[name], Key(seed, "weights", layer=name)) for name in _NETWORKS
+        ]
+        gan = GAN(*networks, **config["gan"])
+        gan.step_count = int(config["first_step"])
+        settings = ("epochs", "batch_size", "keep")
+        config |= {name: _positive(name, config[name]) for name in settings}
+        known = config["weights"], config["data"]["digest"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{where} lacks or garbles {error}; it was damaged or edited") from error
+    weights = _digest(*(network.params.flat for network in networks))
+    if not saved and weights != known[0]:
+        raise ValueError(
+            f"{folder.path} has no checkpoint, and its first weights cannot be drawn again (they "
+            "came from Python, or from another version): train anew"
+        )
+    return gan
+
+
+def _same_data(config: dict[str, Any], data: Any) -> Any:
+    name, options = config["data"].get("name"), config["data"].get("options") or {}
+    if data is None and name is None:
+        raise ValueError("this run was started from arrays in Python: give the data again")
+    if data is None:
+        return datasets.load(name, **options)
+    return datasets.load(data, **options) if isinstance(data, (str, os.PathLike)) else data
+
+
+def _refuse_other_data(config: dict[str, Any], batches: datasets.Batches) -> None:
+    if _digest(batches.images, batches.labels) != config["data"]["digest"]:
+        raise ValueError(
+            f"the data are not those that the run was started with ({config['data']['count']} "
+            f"images; now {len(batches)}), so it cannot go on as it would have.\n"
+            "Restore them, give their place (--data), or start a new run."
+        )

@@ -50,7 +50,7 @@ def test_train_writes_its_folder_and_says_where(run, digits_npz, tmp_path):
     assert code == 0 and err == ""
     folder = tmp_path / "runs" / "digits-seed0"
     assert sorted(os.listdir(folder)) == [
-        "config.json", "curves.png", "generator.safetensors", "log.jsonl", "samples",
+        "checkpoints", "config.json", "curves.png", "generator.safetensors", "log.jsonl", "samples",
     ]  # fmt: skip
     for word in ("epoch 1", "step 4", "d_loss", "g_loss", "D(x)", "D(G(z))", "images/s"):
         assert word in out.splitlines()[0]
@@ -188,7 +188,7 @@ def test_check_passes_on_the_verdict(run, monkeypatch):
         ("train --seed -1", "0 or more"),
         ("train --backend torch", "numpy"),
         ("train --data nowhere.npz", "nowhere.npz"),
-        ("train --data letters", "'digits' or the path"),
+        ("train --data letters", "Give 'digits', 'mnist'"),
         ("train flowers", "80 x 80 x 3"),
         ("train dcgan64", "(N, 64, 64, 1)"),
         ("train upsample64 --data digits", "(N, 64, 64, 3)"),

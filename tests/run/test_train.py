@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -36,7 +37,7 @@ def test_a_run_fills_its_folder(make_gan, images, tmp_path, capsys):
     gan, out = make_gan(), tmp_path / "deep" / "run"
     history = mg.train(gan, images, epochs=3, out=out)
     assert sorted(os.listdir(out)) == [
-        "config.json", "curves.png", "generator.safetensors", "log.jsonl", "samples",
+        "checkpoints", "config.json", "curves.png", "generator.safetensors", "log.jsonl", "samples",
     ]  # fmt: skip
     assert sorted(os.listdir(out / "samples")) == [f"epoch_000{e}.png" for e in (1, 2, 3)]
     assert lines(out / "log.jsonl") == history
@@ -44,6 +45,7 @@ def test_a_run_fills_its_folder(make_gan, images, tmp_path, capsys):
     assert [row["step"] for row in history] == [2, 4, 6]  # 20 images, batches of 8
     assert set(history[0]) == {
         "epoch", "step", "d_loss", "g_loss", "d_real", "d_fake", "images_per_second",
+        "spread", "g_gradient",
     }  # fmt: skip
     grid = np.asarray(Image.open(out / "samples" / "epoch_0003.png"))
     assert grid.shape == (8 * 8 + 7 * 2,) * 2
@@ -66,12 +68,15 @@ def test_config_is_complete_and_comes_first(make_gan, images, tmp_path, monkeypa
 
     monkeypatch.setattr(gan, "train_step", train_step)
     mg.train(gan, images, out=out, batch_size=5, progress=False)
-    assert seen[0] == ["config.json"]
+    assert sorted(seen[0]) == ["checkpoints", "config.json"]
     config = json.loads((out / "config.json").read_text())
     assert config["gan"] == json.loads(json.dumps(gan.config()))
     assert (config["epochs"], config["batch_size"]) == (2, 5)
+    digest = config["data"].pop("digest")
+    assert digest == hashlib.blake2b(images.tobytes(), digest_size=16).hexdigest()
     assert config["data"] == {
-        "name": None, "count": 20, "image_shape": [8, 8, 1], "value_range": [-1.0, 1.0],
+        "name": None, "options": {}, "count": 20, "classes": None,
+        "image_shape": [8, 8, 1], "value_range": [-1.0, 1.0],
     }  # fmt: skip
 
 
@@ -300,7 +305,7 @@ def test_full_disk_in_a_later_epoch_loses_nothing(make_gan, images, tmp_path, fu
     with pytest.raises(OSError, match="disk is full"):
         mg.train(gan, images, epochs=3, out=out, on_epoch=on_epoch, progress=False)
     after = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
-    assert len(before) == 5 and after == before
+    assert len(before) == 7 and after == before
 
 
 def test_the_log_names_only_epochs_whose_files_are_there(make_gan, images, tmp_path, monkeypatch):
@@ -311,7 +316,7 @@ def test_the_log_names_only_epochs_whose_files_are_there(make_gan, images, tmp_p
     with pytest.raises(OSError, match="the disk is full"):
         mg.train(make_gan(), images, out=tmp_path / "run", progress=False)
     assert sorted(os.listdir(tmp_path / "run")) == [
-        "config.json", "generator.safetensors", "samples",
+        "checkpoints", "config.json", "generator.safetensors", "samples",
     ]  # fmt: skip
 
 

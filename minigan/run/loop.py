@@ -1,0 +1,161 @@
+"""The steps of a run: epochs over shuffled batches, and what is kept of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..random import Key
+from . import imaging, state, watch
+from .blame import first_not_finite
+from .folder import RunFolder
+from .meter import Meter, NotFinite, deferred_interrupt, progress_bar
+
+
+class TrainingStopped(RuntimeError):
+    """Training could not go on, e.g. a loss was not finite. The message names the step."""
+
+
+class Loop:
+    """Takes a GAN from where it stands to the last epoch.
+
+    settings: epochs, batch_size, first_step (the GAN's step count at the start of the run),
+    checkpoint_every (steps; None: an epoch) and keep (how many checkpoints), as in config.json.
+    history: the rows of the epochs so far. partial: the sums of the epoch that was broken off.
+    """
+
+    def __init__(
+        self,
+        gan: Any,
+        batches: Any,
+        settings: dict[str, Any],
+        folder: RunFolder | None = None,
+        on_epoch: Callable[[int, Any, dict[str, Any]], object] | None = None,
+    ):
+        self.gan, self.batches, self.folder, self.on_epoch = gan, batches, folder, on_epoch
+        self.epochs, self.batch_size = settings["epochs"], settings["batch_size"]
+        self.every, self.keep = settings["checkpoint_every"], settings["keep"]
+        self.first = settings["first_step"]
+        self.steps = len(batches) // self.batch_size  # an epoch
+        self.end = self.first + self.epochs * self.steps
+        self.viewer = watch.Viewer(gan, batches)
+        self.drawable = imaging.drawable(batches.image_shape)
+        self.indifferent = watch.indifferent_loss(gan)
+        self.history: list[dict[str, Any]] = []
+        self.partial: dict[str, float] = {}
+
+    def run(self, show: bool) -> list[dict[str, Any]]:
+        """Train to the end, and return the history."""
+        images = (self.end - self.gan.step_count) * self.batch_size
+        with deferred_interrupt() as interrupted, progress_bar(images, show) as bar:
+            try:
+                while self.gan.step_count < self.end:
+                    self._epoch(bar, interrupted)
+            except NotFinite as bad:
+                raise TrainingStopped(self._explain(bad)) from None
+        return self.history
+
+    def batch(self, step: int) -> tuple[Any, Any]:
+        """The real images and labels of a step: a slice of its epoch's own order."""
+        epoch, place = divmod(step - self.first, self.steps)
+        key = Key(self.gan.seed, "shuffle", self.first + epoch * self.steps)
+        if getattr(self, "_ordered", None) != key:
+            self._order = key.generator().permutation(len(self.batches))
+            self._ordered = key
+        return self.batches.batch(self._order[place * self.batch_size :][: self.batch_size])
+
+    def save(self, meter: Meter | None = None) -> None:
+        """Write a checkpoint, here or in the midst of an epoch."""
+        if self.folder is None:
+            return
+        if not state.is_finite(self.gan):
+            raise NotFinite(self.gan.step_count, "a weight is not finite")
+        partial = list(meter.sums.items()) if meter else []
+        self.folder.save_state(self.gan, {"partial": partial}, self.keep)
+
+    def _epoch(self, bar: Any, interrupted: threading.Event) -> None:
+        epoch, start = divmod(self.gan.step_count - self.first, self.steps)
+        bar.set_description_str(f"{epoch + 1}/{self.epochs} ", refresh=False)
+        meter = Meter(self.gan.step_count, bar, self.partial, start)
+        started = time.perf_counter()
+        for place in range(start, self.steps):
+            real, labels = self.batch(self.gan.step_count)
+            meter.add(self.gan.train_step(real, labels), self.batch_size)
+            if place + 1 < self.steps and (interrupted.is_set() or self._due()):
+                meter.fetch()  # weights that a bad step spoiled are not worth saving
+                self.save(meter)
+                if interrupted.is_set():
+                    self._stop()
+        row = {"epoch": epoch + 1, "step": self.gan.step_count, **meter.means()}
+        seconds = time.perf_counter() - started
+        rate = round((self.steps - start) * self.batch_size / seconds, 1)
+        self.partial = {}
+        self._record(row, rate)
+        if self._due() or interrupted.is_set() or self.gan.step_count == self.end:
+            self.save()
+        if self.on_epoch:
+            self.on_epoch(epoch + 1, self.gan, self.history[-1])
+        if interrupted.is_set() and self.gan.step_count < self.end:
+            self._stop()
+
+    def _due(self) -> bool:
+        return (self.gan.step_count - self.first) % (self.every or self.steps) == 0
+
+    def _record(self, row: dict[str, Any], rate: float) -> None:
+        images = self.viewer.images()
+        if not np.isfinite(images).all():
+            raise NotFinite(row["step"], "the generator's images are not finite")
+        self.history.append({**row, **self.viewer.measure(images), "images_per_second": rate})
+        if self.folder:
+            grid = self._grid(images) if self.drawable else None
+            self.folder.record(self.history, grid, self.gan.sampler)
+        for line in watch.alarms(self.history, self.indifferent):
+            warnings.warn(line, stacklevel=2)
+
+    def _grid(self, images: np.ndarray) -> np.ndarray:
+        images = images.reshape(len(images), *self.batches.image_shape)
+        columns, value_range = self.viewer.columns, self.batches.value_range
+        return imaging.image_grid(images, columns, value_range=value_range, gap=2)
+
+    def _stop(self) -> None:
+        message = f"interrupted after step {self.gan.step_count}"
+        if self.folder:
+            self.folder.save_weights(self.gan.sampler)
+            message += (
+                f"; all of it is in {self.folder.path}.\n"
+                f"To go on: minigan train --resume {self.folder.path}"
+            )
+        raise KeyboardInterrupt(message)
+
+    def _explain(self, bad: NotFinite) -> str:
+        lines = [f"stopped at step {bad.step}: {bad.what}."]
+        if self.folder and (found := self._replay(bad.step)):
+            where, saved = found
+            lines[0] += f" It arose first in {where}."
+            lines.append(f"The last good checkpoint is {saved}, and the GAN is as it was then.")
+        else:
+            lines.append("What was saved before is unchanged.")
+        advice = "A lower learning rate (--lr), or clipped gradients (--clip-gradients 1),"
+        return "\n".join([*lines, f"{advice} usually helps."])
+
+    def _replay(self, step: int) -> tuple[str, Any] | None:
+        """(the place where the first bad number of the steps up to `step` arises, last checkpoint).
+
+        The same steps once more, from the last checkpoint, with every layer watched.
+        """
+        assert self.folder
+        saved = next(iter(self.folder.states()), None)
+        if saved is None:
+            return None
+        state.load_state(saved, self.gan)
+        where = None
+        while where is None and self.gan.step_count < step:
+            at = self.gan.step_count
+            where = first_not_finite(self.gan, *self.batch(at))
+        state.load_state(saved, self.gan)
+        return (f"{where}, in step {at + 1}", saved) if where else None

@@ -1,0 +1,134 @@
+"""Signs that a GAN is failing, looked for after each epoch.
+
+Three numbers, of which the first and the last go into the log:
+- spread: how much the samples vary, over how much the data do, each within a class: the root mean
+  square deviation of a pixel from the mean of its class. Near 0 every sample is the same.
+- D's loss, over what it is while D cannot tell real from fake. Near 0 D is always right.
+- g_gradient: the norm of the gradient that reaches G. Near 0 G learns nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..backend import move, to_numpy
+from ..gan import generator_update
+from ..random import Key
+
+ROWS, COLUMNS = 8, 8
+_GRADIENT_BATCH = 16
+_DATA = 256  # images that stand for the data
+
+
+class Viewer:
+    """Looks at what a GAN makes of latents that stay the same.
+
+    rows, columns: of its grid: a row a class, up to ten, or 8 by 8.
+    """
+
+    def __init__(self, gan: Any, batches: Any):
+        self.gan = gan
+        self.rows, self.columns = ROWS, COLUMNS
+        self.labels: np.ndarray | None = None
+        if gan.classes is not None:
+            self.rows = min(gan.classes, 10)
+            self.labels = np.repeat(np.arange(self.rows), self.columns)
+        self.latents = gan.noise(self.rows * self.columns, Key(gan.seed, "preview"))
+        chosen = Key(gan.seed, "spread").generator().permutation(len(batches))[:_DATA]
+        self.real, labels = batches.batch(chosen)
+        self.data_spread = spread(self.real, labels)
+
+    def images(self) -> np.ndarray:
+        """The samples, in the generator's range."""
+        return self.gan.sample(len(self.latents), labels=self.labels, z=self.latents)
+
+    def measure(self, images: np.ndarray) -> dict[str, float]:
+        """{"spread", "g_gradient"} as they are now; nothing moves."""
+        found = {"g_gradient": self._g_gradient()}
+        if self.data_spread > 0:  # of one image, or of equal ones, there is none
+            found["spread"] = spread(images, self.labels) / self.data_spread
+        return {name: float(f"{value:.6g}") for name, value in found.items()}
+
+    def _g_gradient(self) -> float:
+        gan, n = self.gan, min(_GRADIENT_BATCH, len(self.latents), len(self.real))
+        every = slice(None, None, max(len(self.latents) // n, 1))
+        z, real = self.latents[every][:n], self.real[:n]
+        if self.labels is not None:
+            labels = self.labels[every][:n]
+            z, real = (z, labels), (real, labels)
+        z, real = gan.generator.cast_input(z), gan.discriminator.cast_input(real)
+        z, real = move((z, real), gan.generator.home)
+        norms: list[float] = []
+        gan.update_g = lambda grads, cache: norms.append(_norm(grads.flat))
+        try:
+            generator_update(gan, gan.D, gan.generator, z, real)
+        finally:
+            del gan.update_g  # the class's own is seen again
+        return norms[0]
+
+
+def spread(images: np.ndarray, labels: np.ndarray | None) -> float:
+    """The root of the mean, over pixels and classes, of the variance within a class.
+
+    images (N, ...); labels (N,) or None for one class. Classes of one image do not count; 0.0 when
+    none is left.
+    """
+    labels = np.zeros(len(images), int) if labels is None else labels
+    groups = [images[labels == label] for label in np.unique(labels)]
+    variances = [group.var(axis=0, ddof=1).mean() for group in groups if len(group) > 1]
+    return math.sqrt(np.mean(variances)) if variances else 0.0
+
+
+def alarms(history: list[dict[str, Any]], indifferent: float) -> list[str]:
+    """A line for each failure that the last epoch shows, and none of the five before it did.
+
+    history: the rows of the log so far. indifferent: D's loss when all its logits are 0.
+    """
+    now = failures(history, indifferent)
+    earlier = (history[: len(history) - ago] for ago in range(1, 6) if now)
+    told = {name for rows in earlier for name in failures(rows, indifferent)}
+    return [text for name, text in now.items() if name not in told]
+
+
+def failures(history: list[dict[str, Any]], indifferent: float) -> dict[str, str]:
+    """The failures that the last row shows: {name: what is wrong, and what usually helps}."""
+    if not history:
+        return {}
+    row, found = history[-1], {}
+    start = f"epoch {row['epoch']}: "
+    widest = max(past.get("spread", 0.0) for past in history)
+    if row.get("spread", 1.0) < 0.15 and (widest > 2 * row["spread"] or row["step"] >= 1000):
+        found["collapse"] = (
+            f"{start}all samples are nearly the same (mode collapse): they vary "
+            f"{row['spread']:.2g} times as much as the data. Training goes on; what may help: a "
+            "lower learning rate, instance noise, a penalty "
+            "(--lr, --instance-noise 0.1, --penalty r1)"
+        )
+    if indifferent > 0 and row["d_loss"] - row.get("penalty", 0.0) < 0.01 * indifferent:
+        found["pinned"] = (
+            f"{start}D's loss is pinned at 0 ({row['d_loss']:.2g}): D is always right, and G has "
+            "little to learn from. Training goes on; what may help: smoothed targets, instance "
+            "noise, a slower D (--real-targets 0.9, --instance-noise 0.1, --d-lr)"
+        )
+    largest = max(past.get("g_gradient", 0.0) for past in history)
+    if row.get("g_gradient", math.inf) < max(1e-3 * largest, 1e-6):
+        found["vanishing"] = (
+            f"{start}the gradient that reaches G has vanished (norm {row['g_gradient']:.2g}, it "
+            f"was up to {largest:.2g}). Training goes on; what may help: another objective, a "
+            "penalty, a slower D (--objective non_saturating, --penalty r1, --d-lr)"
+        )
+    return found
+
+
+def indifferent_loss(gan: Any) -> float:
+    """D's loss when all its logits are 0; 0.0 for an objective whose loss has no least value."""
+    zero = np.zeros((1, 1), np.float32)
+    loss = float(to_numpy(gan.objective.d_loss(zero, zero)[0]))
+    return loss * gan.d_loss_weight
+
+
+def _norm(vector: Any) -> float:
+    return float(to_numpy((vector * vector).sum())) ** 0.5
