@@ -181,22 +181,24 @@ def _data(
 ) -> tuple[np.ndarray, np.ndarray | None, Any]:
     """Images, labels and the classes' names of what the run was trained on, or of `named`."""
     said = read_config(path)["data"]
-    name, options = (said.get("name"), said.get("options") or {}) if named is None else (named, {})
+    name, options = named or said.get("name"), said.get("options") or {}
+    wanted = generator.image_shape
+    if not imaging.drawable(wanted):
+        raise ValueError(f"{path} makes arrays of shape {wanted}; evaluate judges images")
+    made = imaging.as_nhwc(np.empty((1, *wanted), np.uint8)).shape[1:]
     if name is None:
         raise ValueError(
             f"{path} was trained on arrays, and its config.json does not name them.\n"
             "Give them with --data."
         )
+    if datasets.is_pictures(name):
+        options = {"size": made[:2], "channels": made[2], **options}
     try:
         data = datasets.load(name, **options)
     except OSError as error:
         advice = "" if named else "\nThe run was trained on it; where it is now, say with --data."
         raise type(error)(f"{error}{advice}") from error
     images, labels = _pair(data)
-    wanted = generator.image_shape
-    if not imaging.drawable(wanted):
-        raise ValueError(f"{path} makes arrays of shape {wanted}; evaluate judges images")
-    made = imaging.as_nhwc(np.empty((1, *wanted), np.uint8)).shape[1:]
     if made != images.shape[1:]:
         raise ValueError(
             f"{path} makes images of shape {made}, but those of {name} have {images.shape[1:]}.\n"

@@ -24,6 +24,7 @@ from .datasets import check_labels
 from .imaging import as_nhwc
 
 _BATCH = 500  # images whose features are computed at once
+_STEP = 100  # images of a step of the classifier's training
 _RATE = 4e-3  # Adam's, falling to 0 in a line
 
 
@@ -113,22 +114,24 @@ class ClassifierFeatures(Features):
         self,
         images: Any,
         labels: Any,
-        steps: int = 1000,
-        batch_size: int = 100,
+        steps: int | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> ClassifierFeatures:
         """Learn to tell the classes apart, from images that turn, grow and move a little.
 
-        progress: called now and then with a line that says how far it is. Returns self.
+        steps: of 100 images; default 1000, or 40 passes over the images if these are fewer, but 100
+            at least. progress: called now and then with a line that says how far it is.
+        Returns self.
         """
         images = self.check(images)
         labels = check_labels(labels, len(images), self.classes)
+        steps = steps or min(1000, max(100, 40 * len(images) // _STEP))
         loss, optimizer = CrossEntropy(from_logits=True), Adam(_RATE, beta_1=0.9)
         for step in range(steps):
             if progress and step % 10 == 0:
                 progress(f"training a classifier: step {step} of {steps}")
             rng = Key(self.seed, "classifier", step).generator()
-            chosen = rng.integers(len(images), size=batch_size)
+            chosen = rng.integers(len(images), size=_STEP)
             logits, cache = self.model.forward(asarray(_moved(_floats(images[chosen]), rng)))
             _, dlogits = loss(logits, asarray(labels[chosen]))
             _, grads = self.model.backward(dlogits, cache, wrt="params")

@@ -1,6 +1,6 @@
 """Nearest neighbours by brute force, in blocks that bound the memory.
 
-Points are rows of whole numbers or floats. |a - b|^2 = |a|^2 + |b|^2 - 2 a.b is computed in float64:
+Points are rows of numbers. |a - b|^2 = |a|^2 + |b|^2 - 2 a.b is computed in float64:
 exactly for pixels, whose sums stay below 2^53; for floats after the mean of b is subtracted from
 both, which changes no distance and keeps the terms small.
 """
@@ -21,7 +21,7 @@ def nearest(
     """Of each row of a (N, F) the nearest row of b (M, F): its index, and the distance, both (N,).
 
     skip: for each row of a the index of a row of b that does not count, e.g. the same point.
-    Of equally near rows the first is taken.
+    Of equally near rows the first is taken; of floats rounding may make another the nearer one.
     """
     found = np.zeros(len(a), np.int64)
     least = np.full(len(a), np.inf)
