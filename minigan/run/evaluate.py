@@ -78,15 +78,9 @@ def evaluate(
     say = progress or _silent
     images, labels = _pair(data)
     samples = imaging.as_nhwc(np.asarray(samples))
-    count = min(len(samples), len(images) // 2)
-    if count <= NEIGHBOURS:
-        raise ValueError(
-            f"evaluate compares samples with one half of the data and then with the other, and "
-            f"needs more than {NEIGHBOURS} of each; there are {len(samples)} samples and "
-            f"{len(images)} images"
-        )
+    reference, others = halves(len(images), len(samples), seed)
+    samples = samples[: len(others)]
     judge = judge or fitted(images, labels, progress=progress)
-    samples, (reference, others) = samples[:count], halves(len(images), count, seed)
     say("features")
     ours, theirs, real = (
         judge.features(part) for part in (samples, images[others], images[reference])
@@ -101,13 +95,13 @@ def evaluate(
         figures["class_difference"] = _both(_difference, *shares)
         classes = {"samples": shares[0].tolist(), "real": shares[2].tolist()}
         if asked is not None and judge.accuracy is not None:
-            right = judge.read(ours) == np.asarray(asked)[:count]
-            figures["class_asked_for"] = float(right.mean()), judge.accuracy
+            right = judge.read(ours) == np.asarray(asked)[: len(ours)]
+            figures["class_asked_for"] = _share(right), judge.accuracy
     say("neighbours among pixels")
     copies, limits = _copies(samples, images, others)
     figures |= copies
     return {
-        "samples": count,
+        "samples": len(samples),
         "seed": seed,
         "real": f"{len(images)} training images",
         "features": judge.describe(),
@@ -136,12 +130,11 @@ def evaluate_run(
     """
     generator = SavedGenerator(path)
     images, labels, names = _data(path, generator, data)
-    count = min(count, len(images) // 2)
     _, others = halves(len(images), count, seed)
     judge = fitted(images, labels, progress=progress)
     (progress or _silent)("samples")
     wanted = labels[others] if labels is not None and (generator.classes or 1) > 1 else None
-    samples = _draw(generator, count, seed, wanted)
+    samples = _draw(generator, len(others), seed, wanted)
     options: Any = {"asked": wanted, "judge": judge, "seed": seed, "progress": progress}
     report = evaluate(samples, (images, labels), **options)
     if report["classes"]:
@@ -150,8 +143,17 @@ def evaluate_run(
     return report, beside_nearest(samples[:16], images, judge)
 
 
-def halves(images: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of two disjoint sets of `count` images."""
+def halves(images: int, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of two disjoint sets of images, each as many as the samples or half of all.
+
+    ValueError when these are too few.
+    """
+    count = min(samples, images // 2)
+    if count <= NEIGHBOURS:
+        raise ValueError(
+            f"evaluate compares samples with one half of the data and then with the other, and "
+            f"needs more than {NEIGHBOURS} of each; there are {samples} samples and {images} images"
+        )
     order = Key(seed, "halves").generator().permutation(images)
     return order[:count], order[count : 2 * count]
 

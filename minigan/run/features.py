@@ -103,8 +103,9 @@ class ClassifierFeatures(Features):
         self.classes, self.seed = classes, seed
         layers: list[Layer] = []
         stages = _halvings(shape)
-        for stage in range(stages):
-            layers += _stage(Conv2D(max(16, 128 >> (stages - 1 - stage)), 4, **_HALF, **_START))
+        for stage in range(stages):  # 32, 64, 128; from 16 or 8 on where there are more
+            width = max(8, 128 >> (max(3, stages) - 1 - stage))
+            layers += _stage(Conv2D(width, 4, **_HALF, **_START))
         layers += [Flatten(), *_stage(Dense(64, **_START))]
         self.trunk = Sequential(layers, name="trunk")
         self.model = Sequential(
@@ -120,13 +121,13 @@ class ClassifierFeatures(Features):
     ) -> ClassifierFeatures:
         """Learn to tell the classes apart, from images that turn, grow and move a little.
 
-        steps: of 100 images; default 1000, or 40 passes over the images if these are fewer, but 100
+        steps: of 100 images; default 1000, or 20 passes over the images if these are fewer, but 100
             at least. progress: called now and then with a line that says how far it is.
         Returns self.
         """
         images = self.check(images)
         labels = check_labels(labels, len(images), self.classes)
-        steps = steps or min(1000, max(100, 40 * len(images) // _STEP))
+        steps = steps or min(1000, max(100, 20 * len(images) // _STEP))
         loss, optimizer = CrossEntropy(from_logits=True), Adam(_RATE, beta_1=0.9)
         for step in range(steps):
             if progress and step % 10 == 0:
