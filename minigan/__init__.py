@@ -81,6 +81,7 @@ from .sequential import Sequential, stacked_summary  # noqa: E402
 _LATER = {
     "check_gradients": ("minigan.gradcheck", "check_gradients"),
     "datasets": ("minigan.run.datasets", None),
+    "evaluate": ("minigan.run.evaluate", "evaluate"),
     "image_grid": ("minigan.run.imaging", "image_grid"),
     "load": ("minigan.run.checkpoint", "load"),
     "resume": ("minigan.run.train", "resume"),

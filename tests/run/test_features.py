@@ -160,33 +160,60 @@ def test_without_classes_to_tell_apart_the_features_are_random(labels):
     assert judge.describe() == {"name": "random convolution features"}
 
 
+def centres(images):
+    """(rows, columns) of the centres of mass of (N, H, W, 1)."""
+    weights, grid = images[..., 0].astype(float), np.arange(images.shape[1])
+    total = weights.sum(axis=(1, 2))
+    across = (weights.sum(axis=2) * grid).sum(axis=1), (weights.sum(axis=1) * grid).sum(axis=1)
+    return np.stack(across, axis=1) / total[:, None]
+
+
+def spots(places, count=300, side=28):
+    x = np.zeros((count, side, side, 1), np.float32)
+    for row, column in places:
+        x[:, row - 1 : row + 2, column - 1 : column + 2] = 1
+    return x
+
+
 def test_training_images_are_turned_scaled_and_shifted_a_little():
-    """Of a bright pixel the centre moves as a similarity with these bounds can move it."""
-    n, side, place = 300, 28, (20, 6)
-    x = np.zeros((n, side, side, 1), np.float32)
-    x[:, place[0] - 1 : place[0] + 2, place[1] - 1 : place[1] + 2] = 1
-    moved = features._moved(x, Key(0, "test").generator())
-    assert moved.dtype == np.float32 and moved.min() >= 0 and moved.max() <= 1 + 1e-6
-    grid = np.arange(side)
-    mass = moved[..., 0].sum(axis=(1, 2))
-    rows = (moved[..., 0].sum(axis=2) * grid).sum(axis=1) / mass
-    columns = (moved[..., 0].sum(axis=1) * grid).sum(axis=1) / mass
-    middle = (side - 1) / 2
-    radius = np.hypot(place[0] - middle, place[1] - middle)
-    # at most: the turn's chord and the scale at this radius, and the shift in both directions
-    most = radius * (2 * np.sin(np.pi / 36) / 0.9 + 0.1 / 0.9) + side / 14 / 0.9 * np.sqrt(2)
-    far = np.hypot(rows - place[0], columns - place[1])
-    assert far.max() <= most + 0.3 and far.max() > most / 2 and far.std() > 0.5
-    assert mass.min() < 9 < mass.max()  # smaller and larger
+    """Two spots, moved alike, show the similarity: its scale and angle, and where the middle goes.
+
+    A pixel p of the new image is that at scale * turn(p) + shift of the old one, both counted from
+    the middle.
+    """
+    places = np.array([[5, 13], [22, 14]])
+    a, b = (
+        centres(features._moved(spots([place]), Key(0, "test").generator())) for place in places
+    )
+    before, after = (q[..., 0] + 1j * q[..., 1] for q in (places[1] - places[0], b - a))
+    scale, angle = np.abs(before / after), np.degrees(np.angle(before / after))
+    assert 0.89 < scale.min() < 0.93 and 1.07 < scale.max() < 1.11
+    assert -10.3 < angle.min() < -8 and 8 < angle.max() < 10.3
+    middle = (a + b) / 2 - 13.5  # where the spots' own middle went, which was the image's
+    shift = before / after * (middle[:, 0] + 1j * middle[:, 1])
+    for part in (shift.real, shift.imag):
+        assert -2.1 < part.min() < -1.7 and 1.7 < part.max() < 2.1  # a fourteenth of 28
 
 
-def test_images_are_not_moved_when_nothing_is_drawn(monkeypatch):
-    class Still:
-        def uniform(self, low, high, size):
-            return np.zeros(size)
+class Drawn:
+    """A generator that draws these numbers, in this order."""
 
-    x = np.random.default_rng(0).random((4, 9, 7, 3), dtype=np.float32)
-    np.testing.assert_allclose(features._moved(x, Still()), x, atol=1e-6)
+    def __init__(self, *numbers):
+        self.numbers = iter(numbers)
+
+    def uniform(self, low, high, size):
+        return np.broadcast_to(next(self.numbers), size).astype(float)
+
+
+def test_an_image_between_pixels_is_interpolated():
+    x = np.random.default_rng(0).random((4, 9, 8, 3), dtype=np.float32)
+    shift = np.array([1 / 36, -1 / 32]).reshape(2, 1, 1, 1)  # of the sides: 0.25 and -0.25 pixels
+    np.testing.assert_allclose(features._moved(x, Drawn(0, 0, 0)), x, atol=1e-6)
+    moved = features._moved(x, Drawn(0, 0, shift))
+    assert moved.dtype == np.float32
+    padded = np.pad(x, ((0, 0), (0, 1), (1, 0), (0, 0)), mode="edge")
+    rows = 0.75 * padded[:, :-1] + 0.25 * padded[:, 1:]
+    np.testing.assert_allclose(moved, 0.75 * rows[:, :, 1:] + 0.25 * rows[:, :, :-1], atol=1e-5)
 
 
 @pytest.mark.slow
