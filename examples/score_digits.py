@@ -11,7 +11,8 @@ import argparse
 import numpy as np
 
 import minigan as mg
-from minigan.run.metrics import DigitFeatures, frechet_distance
+from minigan.run.features import ClassifierFeatures
+from minigan.run.metrics import frechet_distance
 from minigan.run.sampling import SavedGenerator
 
 parser = argparse.ArgumentParser()
@@ -22,7 +23,7 @@ if args.backend:
     mg.use(args.backend)
 
 images, labels = mg.datasets.digits()
-judge = DigitFeatures().train()
+judge = ClassifierFeatures((28, 28, 1), classes=10).train(images, labels)
 real = judge.features(images)
 order = np.random.default_rng(0).permutation(len(real))
 floor = frechet_distance(real[order[::2]], real[order[1::2]])
@@ -30,9 +31,10 @@ print(f"real against real  distance {floor:.2f}")
 
 for run in args.runs:
     fakes, wanted = SavedGenerator(run).images(10_000, 0, None)
-    probabilities = judge.probabilities(fakes)
+    features = judge.features(fakes)
+    probabilities = judge.probabilities(features)
     confident = (probabilities.max(axis=1) > 0.9).mean()
-    text = f"{run}  distance {frechet_distance(real, judge.features(fakes)):.2f}"
+    text = f"{run}  distance {frechet_distance(real, features):.2f}"
     text += f"  read with confidence {confident:.1%}"
     if wanted is not None:
         text += f"  as the digit asked for {(probabilities.argmax(axis=1) == wanted).mean():.1%}"

@@ -82,6 +82,7 @@ _LATER = {
     "SavedGenerator": ("minigan.run.sampling", "SavedGenerator"),
     "check_gradients": ("minigan.gradcheck", "check_gradients"),
     "datasets": ("minigan.run.datasets", None),
+    "evaluate": ("minigan.run.evaluate", "evaluate"),
     "export_keras": ("minigan.run.keras_export", "export_keras"),
     "export_onnx": ("minigan.run.onnx_export", "export_onnx"),
     "export_torch": ("minigan.run.torch_export", "export_torch"),

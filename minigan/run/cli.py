@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .arguments import DONE, FAILED, MISUSED
+from .cli_evaluate import add_evaluate
 from .cli_export import add_export
 from .cli_sample import add_animate, add_interpolate, add_sample
 from .cli_tools import add_bench, add_check, add_info, add_summary
@@ -20,6 +21,7 @@ _COMMANDS = (
     add_sample,
     add_interpolate,
     add_animate,
+    add_evaluate,
     add_export,
     add_summary,
     add_check,

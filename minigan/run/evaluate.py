@@ -1,0 +1,280 @@
+"""How good a generator is: figures of its samples, each beside the same figure of real images."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..random import Key
+from . import datasets, imaging
+from .features import ClassifierFeatures, Features, fitted
+from .folder import read_config
+from .metrics import NEIGHBOURS, frechet_distance, overlap
+from .neighbours import nearest
+from .sampling import SavedGenerator
+
+COUNT = 5000  # samples, where the data have twice as many images
+QUANTILE = 0.01  # of real images have a neighbour that would count as a near copy
+SIDE = 32  # pixels: larger images are averaged down to it where their pixels are compared
+BETTER = {
+    "frechet_distance": "lower",
+    "precision": "higher",
+    "precision_pruned": "higher",
+    "recall": "higher",
+    "density": "near real",
+    "coverage": "higher",
+    "class_difference": "lower",
+    "class_asked_for": "higher",
+    "near_copies_among": "lower",
+    "near_copies_of_training": "lower",
+    "identical_among": "lower",
+    "identical_to_training": "lower",
+}
+
+Progress = Callable[[str], None]
+Figures = dict[str, tuple[float, float]]  # of the samples, and of real images
+
+
+def evaluate(
+    samples: Any,
+    data: Any,
+    *,
+    asked: Any = None,
+    judge: Features | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The figures of samples, and of real images in their place, as JSON.
+
+    samples: uint8 (S, H, W, C). data: the images that their generator was trained on, uint8
+        (M, H, W, C), or (images, labels).
+    asked: the label (S,) that each sample was asked to have.
+    judge: the features (default: features.fitted of the data).
+    seed: of the choice of real images, which has three parts of N = min(S, M/2) images: samples are
+        compared with one half of the data, and so is the other half in their place.
+
+    The result has `figures`, {name: {"samples", "real", "better"}}:
+
+    frechet_distance, precision, precision_pruned, recall, density, coverage: see metrics.
+    class_difference: half the sum of |p - q| over the classes, p and q the shares that the judge
+        reads (the total variation); with labels alone. `classes` has the shares.
+    class_asked_for: the share of samples read as the class asked for; of real images, the judge's
+        accuracy on those held out.
+    near_copies_among: the share of samples as near to another one as only 1 % of as many real
+        images are; near_copies_of_training: as near to a training image, of all there are, as only
+        1 % of real images are to another. By pixels: the root mean square difference of grey
+        levels, of images averaged down to 32 pixels or fewer a side. `copy_distance` has the two
+        limits.
+    identical_among, identical_to_training: the same to the last bit.
+
+    Raises TypeError or ValueError when the images do not fit each other or are too few.
+    """
+    say = progress or _silent
+    images, labels = _pair(data)
+    samples = imaging.as_nhwc(np.asarray(samples))
+    reference, others = halves(len(images), len(samples), seed)
+    samples = samples[: len(others)]
+    judge = judge or fitted(images, labels, progress=progress)
+    say("features")
+    ours, theirs, real = (
+        judge.features(part) for part in (samples, images[others], images[reference])
+    )
+    say("neighbours among features")
+    figures: Figures = {"frechet_distance": _both(frechet_distance, ours, theirs, real)}
+    found = overlap(ours, real), overlap(theirs, real)
+    figures |= {name: (found[0][name], found[1][name]) for name in found[0]}
+    classes = None
+    if isinstance(judge, ClassifierFeatures):
+        shares = [_shares(judge, part) for part in (ours, theirs, real)]
+        figures["class_difference"] = _both(_difference, *shares)
+        classes = {"samples": shares[0].tolist(), "real": shares[2].tolist()}
+        if asked is not None and judge.accuracy is not None:
+            right = judge.read(ours) == np.asarray(asked)[: len(ours)]
+            figures["class_asked_for"] = _share(right), judge.accuracy
+    say("neighbours among pixels")
+    copies, limits = _copies(samples, images, others)
+    figures |= copies
+    return {
+        "samples": len(samples),
+        "seed": seed,
+        "real": f"{len(images)} training images",
+        "features": judge.describe(),
+        "neighbours": NEIGHBOURS,
+        "figures": {
+            name: {"samples": a, "real": b, "better": BETTER[name]}
+            for name, (a, b) in figures.items()
+        },
+        "copy_distance": limits,
+        "classes": classes,
+    }
+
+
+def evaluate_run(
+    path: str | os.PathLike,
+    data: str | os.PathLike | None = None,
+    count: int = COUNT,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[dict[str, Any], np.ndarray]:
+    """What evaluate says of the run at `path`, and its samples beside_nearest training images.
+
+    data: as datasets.load takes it; default, what the run was trained on. A conditional generator
+    is asked for the classes that real images in the samples' place have; samples of class c have
+    the seed + c. Raises OSError or ValueError that say what is missing.
+    """
+    generator = SavedGenerator(path)
+    images, labels, names = _data(path, generator, data)
+    _, others = halves(len(images), count, seed)
+    judge = fitted(images, labels, progress=progress)
+    (progress or _silent)("samples")
+    wanted = labels[others] if labels is not None and (generator.classes or 1) > 1 else None
+    samples = _draw(generator, len(others), seed, wanted)
+    options: Any = {"asked": wanted, "judge": judge, "seed": seed, "progress": progress}
+    report = evaluate(samples, (images, labels), **options)
+    if report["classes"]:
+        known = range(len(report["classes"]["real"])) if names is None else names
+        report["classes"] = {"names": [str(name) for name in known], **report["classes"]}
+    return report, beside_nearest(samples[:16], images, judge)
+
+
+def halves(images: int, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of two disjoint sets of images, each as many as the samples or half of all.
+
+    ValueError when these are too few.
+    """
+    count = min(samples, images // 2)
+    if count <= NEIGHBOURS:
+        raise ValueError(
+            f"evaluate compares samples with one half of the data and then with the other, and "
+            f"needs more than {NEIGHBOURS} of each; there are {samples} samples and {images} images"
+        )
+    order = Key(seed, "halves").generator().permutation(images)
+    return order[:count], order[count : 2 * count]
+
+
+def beside_nearest(samples: np.ndarray, images: np.ndarray, judge: Features) -> np.ndarray:
+    """A picture of three rows: samples, below each the training image that is nearest to it by
+    pixels, and below that the one that is nearest in the judge's features.
+    """
+    by_pixels, _ = nearest(_pixels(samples), _pixels(images))
+    by_features, _ = nearest(judge.features(samples), judge.features(images))
+    rows = np.concatenate([samples, images[by_pixels], images[by_features]])
+    return imaging.image_grid(rows, len(samples), gap=2)
+
+
+def _silent(line: str) -> None:
+    """The progress of nobody's interest."""
+
+
+def _pair(data: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    images, labels = data if isinstance(data, tuple) else (data, None)
+    images = imaging.as_nhwc(np.asarray(images))
+    return images, None if labels is None else datasets.check_labels(labels, len(images))
+
+
+def _data(
+    path: str | os.PathLike, generator: SavedGenerator, named: str | os.PathLike | None
+) -> tuple[np.ndarray, np.ndarray | None, Any]:
+    """Images, labels and the classes' names of what the run was trained on, or of `named`."""
+    said = read_config(path)["data"]
+    name, options = named or said.get("name"), said.get("options") or {}
+    wanted = generator.image_shape
+    if not imaging.drawable(wanted):
+        raise ValueError(f"{path} makes arrays of shape {wanted}; evaluate judges images")
+    made = imaging.as_nhwc(np.empty((1, *wanted), np.uint8)).shape[1:]
+    if name is None:
+        raise ValueError(
+            f"{path} was trained on arrays, and its config.json does not name them.\n"
+            "Give them with --data."
+        )
+    if datasets.is_pictures(name):
+        options = {"size": made[:2], "channels": made[2], **options}
+    try:
+        data = datasets.load(name, **options)
+    except OSError as error:
+        advice = "" if named else "\nThe run was trained on it; where it is now, say with --data."
+        raise type(error)(f"{error}{advice}") from error
+    images, labels = _pair(data)
+    if made != images.shape[1:]:
+        raise ValueError(
+            f"{path} makes images of shape {made}, but those of {name} have {images.shape[1:]}.\n"
+            "Give the data that it was trained on with --data."
+        )
+    if labels is not None and (generator.classes or 1) > 1:
+        datasets.check_labels(labels, len(labels), generator.classes, where=str(name))
+    return images, labels, getattr(data, "names", None)
+
+
+def _draw(
+    generator: SavedGenerator, count: int, seed: int, wanted: np.ndarray | None
+) -> np.ndarray:
+    if wanted is None:
+        return imaging.as_nhwc(generator.images(count, seed, None)[0])
+    samples = np.empty((count, *generator.image_shape), np.uint8)
+    for label in np.unique(wanted).tolist():
+        mine = wanted == label
+        samples[mine] = generator.images(int(mine.sum()), seed + label, label)[0]
+    return imaging.as_nhwc(samples)
+
+
+def _both(figure: Callable[[Any, Any], float], ours: Any, theirs: Any, real: Any) -> Any:
+    return figure(ours, real), figure(theirs, real)
+
+
+def _shares(judge: ClassifierFeatures, features: np.ndarray) -> np.ndarray:
+    return np.bincount(judge.read(features), minlength=judge.classes) / len(features)
+
+
+def _difference(p: np.ndarray, q: np.ndarray) -> float:
+    return float(np.abs(p - q).sum() / 2)
+
+
+def _copies(
+    samples: np.ndarray, images: np.ndarray, others: np.ndarray
+) -> tuple[Figures, dict[str, float]]:
+    """Copies among the samples, and of training images; and how near the near ones are."""
+    mine, known, own = _pixels(samples), _pixels(images), np.arange(len(samples))
+    among = nearest(mine, mine, own)[1], nearest(known[others], known[others], own)[1]
+    trained = nearest(mine, known)[1], nearest(known[others], known, others)[1]
+    figures, limits = {}, {}
+    for name, (near, usual) in {"among": among, "of_training": trained}.items():
+        limit = np.quantile(usual, QUANTILE)
+        figures[f"near_copies_{name}"] = _share(near <= limit), _share(usual <= limit)
+        limits[name] = float(limit) / math.sqrt(known.shape[1])
+    ours, every = _digests(samples), _digests(images)
+    placed = [every[i] for i in others]
+    figures["identical_among"] = _found(ours, ours, 2), _found(placed, placed, 2)
+    figures["identical_to_training"] = _found(ours, every, 1), _found(placed, every, 2)
+    return figures, limits
+
+
+def _share(mask: np.ndarray) -> float:
+    return float(mask.mean())
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    """Images as rows of grey levels: (N, F), F at most SIDE * SIDE * C."""
+    n, h, w, c = images.shape
+    step = -(-max(h, w) // SIDE)
+    if step > 1:
+        images = np.pad(images, ((0, 0), (0, -h % step), (0, -w % step), (0, 0)), mode="edge")
+        # (N, H, W, C) -> (N, H/step, step, W/step, step, C) -> (N, H/step, W/step, C)
+        parts = images.reshape(n, -(-h // step), step, -(-w // step), step, c)
+        images = parts.mean(axis=(2, 4), dtype=np.float32)
+    return images.reshape(n, -1)
+
+
+def _digests(images: np.ndarray) -> list[bytes]:
+    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+
+
+def _found(digests: list[bytes], within: list[bytes], times: int) -> float:
+    """The share of digests that stand `times` times or more in `within`."""
+    counts = Counter(within)
+    return sum(counts[digest] >= times for digest in digests) / len(digests)
