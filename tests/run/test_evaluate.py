@@ -13,6 +13,8 @@ from minigan.run import evaluate as module
 from minigan.run.evaluate import BETTER, beside_nearest, evaluate, evaluate_run, halves
 from minigan.run.features import ClassifierFeatures, RandomFeatures, fitted
 
+pytestmark = pytest.mark.usefixtures("short_training")
+
 
 def pictures(count, seed, classes=(0, 1)):
     """8x8 images with a bright row (class 0) or column (class 1) somewhere, and their classes."""
@@ -102,7 +104,7 @@ def test_plain_grey_images_pass_for_digits_unless_balls_are_pruned():
     """
     x, y = mg.datasets.digits()
     x, y = x[::8], y[::8]
-    judge = ClassifierFeatures((28, 28, 1), 10).train(x, y, steps=30)
+    judge = ClassifierFeatures((28, 28, 1), 10).train(x, y, steps=STEPS)
     plain = np.zeros((600, 28, 28, 1), np.uint8)
     plain += np.random.default_rng(0).integers(0, 256, (600, 1, 1, 1)).astype(np.uint8)
     found = figures(plain, (x, y), judge)
