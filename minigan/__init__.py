@@ -79,10 +79,16 @@ from .sequential import Sequential, stacked_summary  # noqa: E402
 
 # loaded when first used: (module, name in it)
 _LATER = {
+    "SavedGenerator": ("minigan.run.sampling", "SavedGenerator"),
     "check_gradients": ("minigan.gradcheck", "check_gradients"),
     "datasets": ("minigan.run.datasets", None),
     "evaluate": ("minigan.run.evaluate", "evaluate"),
+    "export_keras": ("minigan.run.keras_export", "export_keras"),
+    "export_onnx": ("minigan.run.onnx_export", "export_onnx"),
+    "export_torch": ("minigan.run.torch_export", "export_torch"),
+    "export_weights": ("minigan.run.exchange", "export_weights"),
     "image_grid": ("minigan.run.imaging", "image_grid"),
+    "import_weights": ("minigan.run.exchange", "import_weights"),
     "load": ("minigan.run.checkpoint", "load"),
     "resume": ("minigan.run.train", "resume"),
     "save": ("minigan.run.checkpoint", "save"),

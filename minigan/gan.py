@@ -187,12 +187,12 @@ class GAN(Sampler):
         self.fakes_per_real = float(fakes_per_real)
         self.targets = Targets(real_targets, fake_targets, float(flip_labels))
         check_objective(self.objective, self.update, self.fakes_per_real, self.targets)
-        self.instance_noise = None if instance_noise is None else InstanceNoise(*instance_noise)
+        self.instance_noise = InstanceNoise.of(instance_noise)
         self.d_steps = positive(d_steps, "d_steps", "GAN")
         self.d_loss_weight = float(d_loss_weight)
         if ema is not None and not 0 <= ema < 1:
             raise ValueError(f"GAN: ema={ema} should be at least 0 and less than 1, or None")
-        self.ema = ema
+        self.ema = None if ema is None else float(ema)
         if ema is not None:
             self.sampler = generator.astype(generator.dtype)  # a copy
         self.batch_size = positive(batch_size, "batch_size", "GAN")
@@ -415,7 +415,7 @@ class GAN(Sampler):
         self.generator.commit(cache)
         if self.ema is not None:
             # a young average forgets faster, so that it is not still the random start
-            decay = min(self.ema, (1 + self.step_count) / (10 + self.step_count))
+            decay = min(self.ema, self.g_optimizer.t / (9 + self.g_optimizer.t))
             average = self.sampler.params.flat
             average += (1 - decay) * (self.generator.params.flat - average)
             self.sampler.state.flat[...] = self.generator.state.flat

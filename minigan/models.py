@@ -218,6 +218,19 @@ def dcgan(
 DCGAN_SIZES = (32, 48, 64, 80, 96, 128)
 
 
+def clear_flowers(
+    *,
+    latent_dim: int = 100,
+    dropout: float = 0.1,
+    dtype: str = "float32",
+    classes: int | None = None,
+    width: int = 32,
+    seed: int | None = None,
+) -> Pair:
+    """80x80x3 in [-1, 1]: the DCGAN of that size, the default of `minigan train flowers`."""
+    return dcgan(size=80, **locals())
+
+
 def clear_digits(
     *,
     latent_dim: int = 64,
@@ -268,7 +281,27 @@ def _dcgan(
     return named(g, ((latent_dim,), ()), judge, (image, ()), dtype, seed)
 
 
-NAMES = ("digits", "flowers", "dcgan64", "upsample64", "mlp_digits", "clear_digits", "dcgan")
+NAMES = (
+    "digits",
+    "flowers",
+    "dcgan64",
+    "upsample64",
+    "mlp_digits",
+    "clear_digits",
+    "clear_flowers",
+    "dcgan",
+)
+
+IMAGES = {  # height, width and channels of what each network makes; mlp_digits flattens them
+    "digits": (28, 28, 1),
+    "flowers": (80, 80, 3),
+    "dcgan64": (64, 64, 1),
+    "upsample64": (64, 64, 3),
+    "mlp_digits": (28, 28, 1),
+    "clear_digits": (28, 28, 1),
+    "clear_flowers": (80, 80, 3),
+}
+ALWAYS_CONDITIONAL = ("clear_digits",)
 
 
 def get(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,14 +23,20 @@ class InstanceNoise:
     stddev: float
     steps: int
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.stddev < math.inf or self.steps < 1:
-            raise ValueError(
-                f"instance_noise=({self.stddev}, {self.steps}) should be a standard deviation of 0 "
-                "or more, and the number of steps until it is gone, 1 or more"
-            )
+    @classmethod
+    def of(cls, given: Any) -> InstanceNoise | None:
+        """From (stddev, steps), or None. Raises ValueError for anything else."""
+        try:
+            return None if given is None else cls(*map(float, given))  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(_wrong(given)) from error
 
-    def config(self) -> list[float]:
+    def __post_init__(self) -> None:
+        if not (0 <= self.stddev < math.inf and 1 <= self.steps < math.inf):
+            raise ValueError(_wrong((self.stddev, self.steps)))
+        object.__setattr__(self, "steps", int(self.steps))
+
+    def config(self) -> list[Any]:
         """[stddev, steps], as GAN takes it."""
         return [self.stddev, self.steps]
 
@@ -41,3 +48,10 @@ class InstanceNoise:
         """The noise of the key's step, in float32."""
         e = key.generator().standard_normal(shape, dtype=np.float32)
         return e * np.float32(self.level(key.step))
+
+
+def _wrong(given: Any) -> str:
+    return (
+        f"instance_noise={given!r} should be (stddev, steps): a standard deviation of 0 or more, "
+        "and the number of steps until it is gone, 1 or more"
+    )

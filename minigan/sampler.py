@@ -15,6 +15,8 @@ from .spelling import Spelling
 
 Array = Any
 
+_LEAST_TRUNCATION = 0.01  # one normal value in 125 is that small: fewer, and drawing takes long
+
 
 class Sampler(metaclass=Spelling):
     """Draws images from a generator.
@@ -30,15 +32,25 @@ class Sampler(metaclass=Spelling):
         self.latent_kind = one_of(latents, ("normal", "uniform"), "latents", "Sampler")
         self.seed = random.current_seed() if seed is None else int(seed)
 
-    def sample(self, n: int, labels: Any = None, z: Any = None, seed: Any = None) -> np.ndarray:
+    def sample(
+        self,
+        n: int,
+        labels: Any = None,
+        z: Any = None,
+        seed: Any = None,
+        truncation: float | None = None,
+    ) -> np.ndarray:
         """n images as a float32 NumPy array in the generator's range, in inference mode.
 
         z (n, latent_dim) and labels (n,) are drawn when they are not given: the same for the same
-        seed (default: the GAN's).
+        seed (default: the GAN's). truncation keeps the drawn z near 0, see `noise`: images that
+        are more typical, and less varied.
         """
         positive(n, "n", "sample")
+        if z is not None and truncation is not None:
+            raise ValueError("sample: truncation is of latents that are drawn; leave out z or it")
         key = Key(self.seed if seed is None else int(seed), "sample")
-        z = self.noise(n, key) if z is None else z
+        z = self.noise(n, key, truncation) if z is None else z
         if self.conditional:
             labels = self.random_labels(n, key) if labels is None else to_numpy(labels)
         elif labels is not None:
@@ -72,12 +84,41 @@ class Sampler(metaclass=Spelling):
         names = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
         return names.get(self.generator.last_activation() or "")
 
-    def noise(self, n: int, key: Key) -> np.ndarray:
-        """z (n, latent_dim), a NumPy array in float32 whatever the model's dtype and home."""
-        rng, shape = key.child("z").generator(), (n, self.latent_dim)
+    def noise(
+        self, n: int, key: Key | np.random.Generator, truncation: float | None = None
+    ) -> np.ndarray:
+        """z (n, latent_dim), a NumPy array in float32 whatever the model's dtype and home.
+
+        key: the draw's; or a generator that goes on: calls with 2 and 3 then give what 5 would.
+        truncation: values beyond it are drawn anew until |z| <= truncation, 0.01 or more. A normal
+        becomes a truncated normal (Brock, Donahue and Simonyan, "Large scale GAN training for high
+        fidelity natural image synthesis", 2019, section 3.1), U(-1, 1) becomes
+        U(-truncation, truncation).
+        """
+        rng = key.child("z").generator() if isinstance(key, Key) else key
+        size = n * self.latent_dim
+        if truncation is None:
+            values = self._values(rng, size)
+        else:
+            values = self._near(rng, size, truncation)
+        return values.reshape(n, self.latent_dim)
+
+    def _values(self, rng: np.random.Generator, size: int) -> np.ndarray:
         if self.latent_kind == "normal":
-            return rng.standard_normal(shape, dtype=np.float32)
-        return rng.random(shape, dtype=np.float32) * 2 - 1
+            return rng.standard_normal(size, dtype=np.float32)
+        return rng.random(size, dtype=np.float32) * 2 - 1
+
+    def _near(self, rng: np.random.Generator, size: int, limit: float) -> np.ndarray:
+        """The next `size` values of the stream that lie within the limit."""
+        if not limit >= _LEAST_TRUNCATION:
+            raise ValueError(f"truncation={limit} should be {_LEAST_TRUNCATION} or more")
+        values, found = np.empty(size, np.float32), 0
+        while found < size:
+            drawn = self._values(rng, size - found)  # never more than are missing
+            kept = drawn[np.abs(drawn) <= np.float64(limit)]  # a float would be rounded to float32
+            values[found : found + len(kept)] = kept
+            found += len(kept)
+        return values
 
     def random_labels(self, n: int, key: Key) -> np.ndarray:
         """n labels, a NumPy array, each class as likely."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 import minigan as mg
+from minigan import random
+from minigan.sampler import Sampler
 from tests.gan_helpers import (
     LABELS,
     conditional,
@@ -19,6 +23,8 @@ from tests.gan_helpers import (
     seen_by_d,
 )
 from tests.helpers import draw
+
+KEY = random.Key(1, "sample")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
@@ -51,6 +57,78 @@ def test_the_range_of_the_images(last, found):
     g = mg.Sequential(last, input_shape=(3,))
     d = mg.Sequential([mg.Dense(1)], input_shape=(4,))
     assert mg.GAN(g, d).image_range == found
+
+
+# truncation
+
+
+def sampler(kind="normal"):
+    g = mg.Sequential([mg.Dense(2)], input_shape=(10,))
+    return Sampler(g, latents=kind, seed=1)
+
+
+@pytest.mark.parametrize("limit", [0.01, 0.3, 1.0, 2.0, 5.0])
+def test_truncated_normal(limit):
+    z = sampler().noise(20_000, KEY, limit).ravel().astype(float)
+    assert np.abs(z).max() <= limit and len(np.unique(z)) > 0.9 * len(z)
+    density = math.exp(-(limit**2) / 2) / math.sqrt(2 * math.pi)
+    variance = 1 - 2 * limit * density / math.erf(limit / math.sqrt(2))
+    # five standard errors; the fourth moment of what is bounded is at most limit^2 times its square
+    error = 5 * math.sqrt(min(limit, 2) ** 2 * variance / len(z))
+    assert abs(z.mean()) < 5 * math.sqrt(variance / len(z))
+    assert abs((z**2).mean() - variance) < error
+    assert abs((z > 0).mean() - 0.5) < 5 * 0.5 / math.sqrt(len(z))
+
+
+@pytest.mark.parametrize("limit", [0.01, 0.3])
+def test_truncated_uniform(limit):
+    z = sampler("uniform").noise(20_000, KEY, limit).ravel().astype(float)
+    shares, _ = np.histogram(z / limit, bins=10, range=(-1, 1))
+    assert shares.sum() == len(z)
+    assert np.abs(shares / len(z) - 0.1).max() < 5 * math.sqrt(0.09 / len(z))
+    whole = sampler("uniform")
+    assert np.array_equal(whole.noise(9, KEY, 1.0), whole.noise(9, KEY))  # nothing is beyond
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+@pytest.mark.parametrize("limit", [None, 0.05, 0.7])
+def test_latents_do_not_depend_on_how_many_are_drawn_at_once(kind, limit):
+    source = sampler(kind)
+    whole = source.noise(50, KEY, limit)
+    assert whole.shape == (50, 10) and whole.dtype == np.float32
+    assert np.array_equal(source.noise(7, KEY, limit), whole[:7])
+    stream = KEY.child("z").generator()
+    parts = [source.noise(n, stream, limit) for n in (1, 2, 30, 17)]
+    assert np.array_equal(np.concatenate(parts), whole)
+    assert not np.array_equal(source.noise(50, random.Key(2, "sample"), limit), whole)
+
+
+def test_truncation_redraws_only_what_lies_beyond():
+    """The latents are those without truncation, in their order, with the large ones left out."""
+    source = sampler()
+    stream = source.noise(50, KEY).ravel()
+    kept = stream[np.abs(stream) <= 1][:200]
+    assert len(kept) == 200 and np.array_equal(source.noise(20, KEY, 1).ravel(), kept)
+    assert np.array_equal(source.noise(20, KEY, math.inf).ravel(), stream[:200])
+
+
+def test_the_limit_is_not_rounded(monkeypatch):
+    source, drawn = sampler(), iter(np.float32([0.3, 0.29] * 100))  # float32(0.3) is above 0.3
+    monkeypatch.setattr(source, "_values", lambda rng, n: np.array([next(drawn) for _ in range(n)]))
+    assert np.array_equal(source.noise(1, KEY, 0.3), np.full((1, 10), 0.29, np.float32))
+
+
+def test_samples_of_truncated_latents():
+    gan = make(dtype="float32")
+    z = gan.noise(5, random.Key(4, "sample"), 0.5)
+    assert np.array_equal(gan.sample(5, seed=4, truncation=0.5), gan.sample(5, z=z))
+    spread = [gan.sample(64, truncation=t).std(axis=0).mean() for t in (0.05, 0.5, None)]
+    assert 4 * spread[0] < spread[1] < spread[2]  # less varied
+    with pytest.raises(ValueError, match="leave out z"):
+        gan.sample(5, z=z, truncation=0.5)
+    for wrong in (0.0099, 0, -1.0, math.nan):
+        with pytest.raises(ValueError, match="0.01 or more"):
+            gan.sample(5, truncation=wrong)
 
 
 # conditional networks

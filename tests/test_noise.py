@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -31,7 +33,14 @@ def test_each_key_has_noise_of_its_own():
     np.testing.assert_array_equal(a, noise.draw((4, 4), Key(0, "x", 1)))
 
 
-@pytest.mark.parametrize("stddev, steps", [(-0.1, 10), (float("nan"), 10), (0.1, 0)])
-def test_numbers_without_sense_are_refused(stddev, steps):
+@pytest.mark.parametrize("given", [(-0.1, 10), (float("nan"), 10), (0.1, 0), 0.1, "much", (1, 2, 3),
+                                   (0.1, float("inf")), (10**400, 3)])  # fmt: skip
+def test_numbers_without_sense_are_refused(given):
     with pytest.raises(ValueError, match="instance_noise=.* steps until it is gone"):
-        InstanceNoise(stddev, steps)
+        InstanceNoise.of(given)
+
+
+def test_numbers_of_numpy_become_pythons():
+    noise = InstanceNoise.of((np.float32(0.5), np.int64(7)))
+    assert json.dumps(noise.config()) == "[0.5, 7]"
+    assert InstanceNoise.of(None) is None

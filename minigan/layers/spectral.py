@@ -79,12 +79,17 @@ class SpectralNorm(Layer):
 
     def compute(self, x, training, rng, keep):
         stretch = self.stretch()
-        inner = copy.copy(self.layer)
-        inner.dtype = self.dtype
-        inner.params = {**self.params, "kernel": self.params["kernel"] / stretch.sigma}
+        inner = self.divided(stretch.sigma)
         y, cache = inner.compute(x, training, rng, keep)
         saved = (inner, cache.saved, stretch) if keep else None
         return y, Cache(saved, stretch.u if training else None)
+
+    def divided(self, sigma: Array) -> Linear:
+        """The layer inside, with kernel / sigma."""
+        inner = copy.copy(self.layer)
+        inner.dtype = self.dtype
+        inner.params = {**self.params, "kernel": self.params["kernel"] / sigma}
+        return inner
 
     def stretch(self) -> Stretch:
         """sigma of the present kernel and u, as derived above."""

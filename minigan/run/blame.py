@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,17 +51,30 @@ def _watched(gan: Any) -> Iterator[None]:
     try:
         for side, model in (("generator", gan.generator), ("discriminator", gan.D)):
             for name, layer in _leaves(model, side):
-                watch(layer, "compute", f"{name}, forward", lambda result: [result[0]])
+                watch(layer, "compute", f"{name}, forward", _first)
                 watch(layer, "pullback", f"{name}, backward", _gradients)
                 if type(layer).pullback_over is not Layer.pullback_over:  # else it calls pullback
                     watch(layer, "pullback_over", f"{name}, backward", _gradients)
-            flat = model.params.flat
-            update = f"update_{side[0]}"
-            watch(gan, update, f"the {side}'s update", lambda result, flat=flat: [flat])
+                if gan.penalties:
+                    watch(layer, "pullback_kept", f"{name}, the penalty's backward", _first)
+                    watch(layer, "pushforward", f"{name}, the penalty's forward", _first)
+                    watch(layer, "pullback_tangent", f"{name}, the penalty's gradient", _gradients)
+            optimizer = getattr(gan, f"{side[0]}_optimizer")
+            after = partial(_after_update, model, optimizer)
+            watch(gan, f"update_{side[0]}", f"the {side}'s update", after)
         yield
     finally:
         for owner, method in patched:
             delattr(owner, method)  # the class's own is seen again
+
+
+def _first(result: Any) -> list[Any]:
+    return [result[0]]
+
+
+def _after_update(model: Any, optimizer: Any, result: Any) -> list[Any]:
+    moments = [a for name, a in optimizer.state.items() if name != "t"]
+    return [model.params.flat, model.state.flat, *moments]
 
 
 def _gradients(result: Any) -> list[Any]:

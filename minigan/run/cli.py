@@ -11,11 +11,23 @@ from typing import Any
 
 from .arguments import DONE, FAILED, MISUSED
 from .cli_evaluate import add_evaluate
-from .cli_sample import add_sample
+from .cli_export import add_export
+from .cli_sample import add_animate, add_interpolate, add_sample
 from .cli_tools import add_bench, add_check, add_info, add_summary
 from .cli_train import add_train
 
-_COMMANDS = (add_train, add_sample, add_evaluate, add_summary, add_check, add_bench, add_info)
+_COMMANDS = (
+    add_train,
+    add_sample,
+    add_interpolate,
+    add_animate,
+    add_evaluate,
+    add_export,
+    add_summary,
+    add_check,
+    add_bench,
+    add_info,
+)
 _ERROR_LINES = 5
 
 
@@ -44,7 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BrokenPipeError:  # e.g. `minigan summary digits | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
-        except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+        except (
+            ValueError,
+            TypeError,
+            OSError,
+            RuntimeError,
+            ImportError,
+            ArithmeticError,
+        ) as error:
             return _fail(str(error) or type(error).__name__, _code(error))
 
 

@@ -3,119 +3,98 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from typing import Any
 
-from .arguments import DONE, count, seed
+from .arguments import DONE, at_least_0, count, interval, penalty, positive, seed, share
 
 
 def add_train(commands: Any) -> None:
-    command = commands.add_parser("train", help="train a GAN, e.g. minigan train digits")
+    command = commands.add_parser(
+        "train",
+        help="train a GAN, e.g. minigan train digits",
+        usage="minigan train [NAME] [--data DATA] [--size N] [options]\n"
+        "       minigan train --resume RUN",
+        epilog="minigan train --data FOLDER --size 64 learns from any images; sub-folders are "
+        "classes with --conditional. --dry-run tells how long it will take.",
+    )
     command.set_defaults(run=_train)
-    add = command.add_argument
+    _add_data(command.add_argument_group("data"))
+    _add_network(command.add_argument_group("network and recipe"))
+    _add_tips(command.add_argument_group("tips, each instead of the recipe's own"))
+    _add_run(command.add_argument_group("run"))
+
+
+def _add_data(group: Any) -> None:
+    add = group.add_argument
+    add(
+        "--data",
+        metavar="DATA",
+        help="a folder of images, FILE.npz (uint8 'images', 'labels'), IDX files, mnist "
+        "(downloaded once), or digits (embedded, the default)",
+    )
+    add("--size", type=count, metavar="N", help="pixels a side: 32, 48, 64, 80, 96 or 128")
+    add("--gray", action="store_true", help="greyscale instead of RGB")
+    add("--fit", choices=["crop", "pad", "stretch"], help="to a square (crop)")
+    add("--mirror", action="store_true", help="show images also mirrored left to right")
+    add("--strict", action="store_true", help="stop at a file that is no sound image")
+    add("--conditional", action="store_true", help="learn the classes: labels, or sub-folders")
+
+
+def _add_network(group: Any) -> None:
+    add = group.add_argument
     add(
         "name",
         nargs="?",
-        default="digits",
         metavar="NAME",
-        help="the network: digits (default), flowers, dcgan64, upsample64 or mlp_digits",
+        help="digits, flowers, dcgan64, upsample64 or mlp_digits; without a name, a network for "
+        "--size",
     )
-    add("--data", metavar="DATA", help="digits (embedded), or FILE.npz with uint8 'images'")
-    add(
-        "--recipe",
-        metavar="NAME",
-        help="a recipe; 'reference' is the network and recipe as published",
-    )
+    add("--recipe", metavar="NAME", help="'reference': network and recipe as published")
     add("--objective", metavar="NAME", help="instead of the recipe's: " + ", ".join(_objectives()))
     add(
         "--penalty",
-        type=_penalty,
+        type=penalty,
         action="append",
         metavar="KIND",
         help="on D's slope: wgan-gp, r1 or r2, or with a weight, r1:5; may be given twice",
     )
+    add("--width", type=count, metavar="N", help="channels of a network for --size (32)")
+
+
+def _add_tips(group: Any) -> None:
+    add = group.add_argument
+    add("--update", choices=["separate", "joint", "simultaneous"], help="batches of real and fake")
+    add("--d-steps", type=count, metavar="N", help="updates of D for each of G")
+    add("--lr", type=positive, metavar="X", help="learning rate of both")
+    add("--g-lr", type=positive, metavar="X", help="learning rate of G")
+    add("--d-lr", type=positive, metavar="X", help="learning rate of D")
+    add("--real-targets", type=interval, metavar="A:B", help="smoothed: 0.8:1, or 0.9")
+    add("--fake-targets", type=interval, metavar="A:B", help="smoothed: 0:0.2 (0: one-sided)")
+    add("--flip-labels", type=share, metavar="X", help="share of D's targets exchanged, 0.05")
+    add(
+        "--instance-noise",
+        type=_noise,
+        metavar="X",
+        help="standard deviation of noise on D's images, gone at the end, or X:STEPS; 0 for none",
+    )
+    add("--ema", type=share, metavar="X", help="decay of the average of G, 0.999; 0 for none")
+    add("--clip-gradients", type=positive, metavar="X", help="largest norm of a gradient")
+
+
+def _add_run(group: Any) -> None:
+    add = group.add_argument
     add("--epochs", type=count, metavar="N", help="passes over the data")
     add("--batch-size", type=count, metavar="N", help="real images a step")
-    add("--seed", type=seed, default=0, metavar="S", help="of all randomness (default 0)")
-    add("--out", metavar="RUN", help="a new or empty folder (default runs/NAME-seedS)")
-
-
-def _train(args: argparse.Namespace) -> int:
-    import minigan as mg
-
-    from ..kernels.cpu import threads
-    from . import datasets
-    from .folder import next_free, refuse_used, where
-    from .train import image_shape, train
-
-    network, recipe = _choose(args.name, args.recipe)
-    if args.out is not None:
-        refuse_used(args.out)  # before anything that takes time
-    threads.count()  # a wrong MINIGAN_THREADS is told before the folder is made
-    mg.seed(args.seed)
-    data = args.data or "digits"
-    chosen, changed = mg.recipes.with_objective(
-        mg.recipes.get(recipe), args.objective, args.penalty
-    )
-    networks = _build(network, *datasets.load(data))
-    gan = mg.GAN(*networks, **chosen, seed=args.seed)
-    _refuse_unbounded(gan)
-    _note_ties(gan)
-    _refuse_digits(args.name, data, image_shape(gan))
-    if changed:
-        print(f"for {args.objective}: {', '.join(changed)}", file=sys.stderr)
-    out = args.out or next_free("runs", f"{args.name}-seed{args.seed}")
-    bar = sys.stderr.isatty()
-    train(
-        gan,
-        data,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        out=out,
-        on_epoch=None if bar else _print_epoch,
-        progress=bar,
-    )
-    if not bar:
-        print(where(out))
-    return DONE
-
-
-def _build(network: str, images: Any, labels: Any) -> Any:
-    """The pair of networks; those made for classes get as many as the data have, at least one."""
-    import inspect
-
-    from .. import models
-
-    make = models.get(network)
-    if inspect.signature(make).parameters["classes"].default is None:
-        return make()
-    classes = 1 if labels is None else int(labels.max()) + 1
-    if classes > len(images):
-        raise ValueError(
-            f"the labels run to {classes - 1}, but there are only {len(images)} images; "
-            "number the classes 0, 1, 2, ..."
-        )
-    return make(classes=classes)
-
-
-def _choose(name: str, recipe: str | None) -> tuple[str, str]:
-    """(network, recipe) of `minigan train NAME --recipe RECIPE`."""
-    from .. import models, recipes
-    from ..spelling import did_you_mean
-
-    models.get(name)  # an error names the known ones
-    network, own = recipes.DEFAULT.get(name, (name, name))
-    if recipe is None:
-        return network, own
-    if recipe == "reference" or recipe == name:
-        return name, name
-    if recipe not in recipes.NAMES:
-        known = ["reference", *recipes.NAMES]
-        raise ValueError(
-            f"recipe {recipe!r} is unknown; known are {', '.join(known)}"
-            f"{did_you_mean(recipe, known)}"
-        )
-    return network, recipe
+    add("--seed", type=seed, metavar="S", help="of all randomness (0)")
+    add("--out", metavar="RUN", help="a new or empty folder (runs/NAME-seedS)")
+    add("--resume", metavar="RUN", help="go on with a run; --epochs prolongs it, --lr changes it")
+    add("--checkpoint-every", type=count, metavar="N", help="steps (default: an epoch)")
+    add("--keep", type=count, metavar="K", help="checkpoints kept (2)")
+    add("--dry-run", action="store_true", help="two steps: shapes, memory, time an epoch")
+    add("--quiet", action="store_true", help="print nothing but warnings and errors")
+    add("--json", action="store_true", help="print an epoch a line, as JSON")
 
 
 def _objectives() -> list[str]:
@@ -124,54 +103,119 @@ def _objectives() -> list[str]:
     return list(NAMES)
 
 
-def _penalty(text: str) -> dict[str, Any]:
-    """KIND or KIND:WEIGHT."""
-    from ..penalties import GradientPenalty
-
-    kind, colon, weight = text.partition(":")
-    try:
-        options: dict[str, Any] = {"weight": float(weight)} if colon else {}
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} should be a kind and a weight, as r1:5, or a kind alone"
-        ) from None
-    try:
-        return GradientPenalty(kind, **options).config()
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _noise(text: str) -> tuple[float, int | None]:
+    level, colon, steps = text.partition(":")
+    return at_least_0(level), count(steps) if colon else None
 
 
-def _refuse_unbounded(gan: Any) -> None:
-    """The Wasserstein distance needs D's slope to be bounded."""
-    clip = getattr(gan.objective, "clip", 0.0)  # of WassersteinGAN alone; None: not clipped
-    if clip is None and not any(penalty.weight for penalty in gan.penalties):
-        raise ValueError("the wasserstein objective needs a bound on D: add --penalty wgan-gp")
+def _train(args: argparse.Namespace) -> int:
+    from ..kernels.cpu import threads
+
+    threads.count()  # a wrong MINIGAN_THREADS is told before the folder is made
+    if args.resume is not None:
+        return _resume(args)
+    import minigan as mg
+
+    from .assemble import assemble
+    from .folder import next_free, refuse_inside, refuse_used
+    from .train import loop_for, train
+
+    args.seed = args.seed or 0
+    if args.out is not None:
+        refuse_used(args.out)  # before anything that takes time
+    refuse_inside(args.out or "runs", args.data)
+    mg.seed(args.seed)
+    plan = assemble(args)
+    for note in [] if args.quiet or args.json else plan.notes:
+        print(note, file=sys.stderr)
+    if args.dry_run:
+        from .rehearsal import rehearse
+
+        loop = loop_for(plan.gan, plan.data, args.epochs, args.batch_size, mirror=args.mirror)
+        print(rehearse(loop, args.json))
+        return DONE
+    out = args.out or next_free("runs", f"{plan.name}-seed{args.seed}")
+    show = _Show(args)
+    train(
+        plan.gan,
+        plan.data,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        out=out,
+        on_epoch=show.epoch,
+        progress=show.bar,
+        checkpoint_every=args.checkpoint_every,
+        keep=args.keep or 2,
+        mirror=args.mirror,
+    )
+    return show.end(out)
 
 
-def _note_ties(gan: Any) -> None:
-    """A penalty is of each image's own slope only where D looks at each image by itself."""
-    from ..compatibility import ties_images
+def _resume(args: argparse.Namespace) -> int:
+    from .train import resume
 
-    if gan.penalties and ties_images(gan.D):
-        print(
-            "note: this critic has BatchNorm, so an image's logit depends on its batch, and the "
-            "penalty is of the slope of all logits together",
-            file=sys.stderr,
-        )
-
-
-def _refuse_digits(name: str, data: str, shape: tuple[int, ...]) -> None:
-    """The embedded digits fit only networks of their size."""
-    if data == "digits" and shape not in ((28, 28, 1), (784,)):
-        size = " x ".join(map(str, shape))
+    given = {name for name, value in vars(args).items() if value not in (None, False)}
+    odd = given - {
+        "resume",
+        "data",
+        "epochs",
+        "quiet",
+        "json",
+        "backend",
+        "command",
+        "run",
+        *_RATES,
+    }
+    if odd:
+        words = ", ".join("NAME" if n == "name" else f"--{n}" for n in sorted(odd))
         raise ValueError(
-            f"{name} takes images of {size}; the embedded digits are 28 x 28 x 1.\n"
-            f"Give --data FILE.npz with 'images', uint8 of shape (N, {', '.join(map(str, shape))})."
+            f"--resume goes on as the run was started, so it takes no {words.replace('_', '-')}.\n"
+            "It takes --epochs, to prolong it, --data, if the data have moved, and --lr, --g-lr, "
+            "--d-lr and --clip-gradients, to go on with others."
         )
+    show = _Show(args)
+    changed = {f"{side}_optimizer": _stepping(args, side) for side in "gd"}
+    _, history = resume(
+        args.resume, args.data, args.epochs, show.epoch, show.bar,
+        {name: options for name, options in changed.items() if options},
+    )  # fmt: skip
+    if show.epochs == 0 and not (args.quiet or args.json):
+        print(f"the run was finished at epoch {len(history)}; --epochs N prolongs it")
+    return show.end(args.resume)
 
 
-def _print_epoch(epoch: int, gan: Any, logs: dict[str, Any]) -> None:
-    from .meter import describe
+_RATES = ("lr", "g_lr", "d_lr", "clip_gradients")
 
-    rate = logs["images_per_second"]
-    print(f"epoch {epoch}  step {logs['step']}  {describe(logs)}  {rate:.0f} images/s", flush=True)
+
+def _stepping(args: argparse.Namespace, side: str) -> dict[str, float]:
+    from .assemble import stepping
+
+    return stepping(args, side)
+
+
+class _Show:
+    """What is printed: a progress bar for a terminal, lines for a log, JSON for a script."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.json, self.quiet = args.json, args.quiet
+        self.bar = sys.stderr.isatty() and not (args.json or args.quiet)
+        self.epochs = 0
+
+    def epoch(self, epoch: int, gan: Any, logs: dict[str, Any]) -> None:
+        from .meter import describe
+
+        self.epochs += 1
+        if self.json:
+            print(json.dumps(logs), flush=True)
+        elif not (self.bar or self.quiet):
+            rate = f"{logs['images_per_second']:.0f} images/s"
+            print(f"epoch {epoch}  step {logs['step']}  {describe(logs)}  {rate}", flush=True)
+
+    def end(self, out: Any) -> int:
+        from .folder import where
+
+        if self.json:
+            print(json.dumps({"run": str(out)}))
+        elif not (self.bar or self.quiet):
+            print(where(out))
+        return DONE

@@ -44,7 +44,9 @@ def digits() -> Dataset:
     with (resources.files("minigan.run") / "data" / "digits.npz").open("rb") as file:
         with np.load(file, allow_pickle=False) as arrays:
             images, labels = arrays["x"][..., None], arrays["y"].astype(np.int64)
-            return Dataset(images, labels, range(10))
+            data = Dataset(images, labels, range(10))
+    data.source = "digits", {}
+    return data
 
 
 def load(
@@ -72,8 +74,9 @@ def load(
         raise ValueError(f"{spec}: pictures of a folder are brought to one size: give size=64")
     else:
         data = folder(spec, size, 3 if channels is None else channels, fit, strict, progress)
+    named = str(spec) if str(spec) in _NAMED else os.path.abspath(spec)
     options = {"size": size, "channels": channels, "fit": fit}
-    data.source = str(spec), {k: v for k, v in options.items() if v not in (None, "crop")}
+    data.source = named, {k: v for k, v in options.items() if v not in (None, "crop")}
     return data
 
 

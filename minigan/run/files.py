@@ -11,11 +11,12 @@ import errno
 import itertools
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 _serial = itertools.count()
+TEMPORARY = ".[0-9]*-[0-9]*.tmp"  # what a process that was killed may leave
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -42,14 +43,26 @@ class WriteError(OSError):
         )
         self.errno = cause.errno
 
+    def advise(self, words: str) -> None:
+        """What to do when there is room again, in place of running it again."""
+        self.args = (self.args[0].replace("run it again.", words),)
+
     def __str__(self) -> str:
         return self.args[0]  # OSError would put the number before it
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
-    """Replace the file at `path` by `data`, wholly or not at all.
+    """Replace the file at `path` by `data`, wholly or not at all. Raises as `replacing` does."""
+    with replacing(path) as file:
+        file.write(data)
 
-    Raises WriteError (an OSError); the old file, if any, then survives and no temporary remains.
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """A new file, which takes the place of that at `path` when the block ends without an error.
+
+    Raises WriteError (an OSError), in place of any OSError of the block; the old file, if any,
+    then survives and no temporary remains.
     """
     target = Path(os.path.realpath(path))  # through a link: replace its target, not the link
     if target.exists() and not target.is_file():
@@ -59,7 +72,7 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
     try:
         try:
             with open(temporary, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)
@@ -69,6 +82,21 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
         _sync_folder(target.parent)
     except OSError as cause:
         raise WriteError(path, cause) from cause
+
+
+def write_beside(path: str | os.PathLike, data: bytes) -> Path:
+    """Write `data` at the first of path, path-2, path-3, ... that no other contents have taken.
+
+    Returns that place. Where the same bytes are already, nothing is written. Raises WriteError.
+    """
+    path = Path(path)
+    place, number = path, 1
+    while place.exists() and not _holds(place, data):
+        number += 1
+        place = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    if not place.exists():
+        write_bytes(place, data)
+    return place
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
@@ -102,6 +130,10 @@ def make_folder(path: str | os.PathLike, children: Iterable[str] = ()) -> Path:
         except OSError as cause:
             raise WriteError(each, cause) from cause
     return folder
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
 
 
 def _write_all(file: Any, data: bytes) -> None:

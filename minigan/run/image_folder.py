@@ -68,7 +68,9 @@ def folder(
         warnings.warn(text, stacklevel=2)
     labels, names = _classes([found.files[k] for k in kept])
     skipped = [(printable(name), why) for name, why in bad]
-    return Dataset(_compacted(images, kept), labels, names, skipped, found.ignored)
+    data = Dataset(_compacted(images, kept), labels, names, skipped, found.ignored)
+    data.source = os.path.abspath(path), {"size": size, "channels": channels, "fit": fit}
+    return data
 
 
 @dataclass

@@ -12,6 +12,8 @@ import numpy as np
 
 from .files import write_bytes
 
+MAX_PIXELS = 100_000_000  # of a picture, or of all frames of a film
+
 
 def image_grid(
     images: Any,
@@ -30,7 +32,8 @@ def image_grid(
 
     Returns uint8 (rows*H, columns*W), or (..., 3) for colour, plus the gaps; empty cells are
     black. Raises ValueError or TypeError for other shapes and dtypes, non-finite values, no
-    images, and, without `value_range`, for floats outside [-1, 1].
+    images, a picture of more than 100 million pixels, and, without `value_range`, for floats
+    outside [-1, 1].
     """
     tiles = _as_uint8(as_nhwc(_to_numpy(images)), value_range)
     n, h, w, c = tiles.shape
@@ -38,6 +41,7 @@ def image_grid(
     if not isinstance(columns, (int, np.integer)) or columns < 1:
         raise ValueError(f"image_grid: columns must be a positive whole number, got {columns!r}")
     rows = -(-n // columns)
+    refuse_huge(rows * (h + gap) * columns * (w + gap), "this grid")
     cells = np.zeros((rows * columns, h + gap, w + gap, c), np.uint8)
     cells[:n, :h, :w] = tiles
     # (rows, columns, H, W, C) -> (rows, H, columns, W, C)
@@ -58,6 +62,11 @@ def to_uint8(images: np.ndarray, value_range: tuple[float, float]) -> np.ndarray
 
 def save_png(path: str | os.PathLike, picture: np.ndarray) -> None:
     """Write uint8 (H, W) or (H, W, 3) as a PNG, atomically. Raises WriteError, ValueError."""
+    write_bytes(path, png(picture))
+
+
+def png(picture: np.ndarray) -> bytes:
+    """uint8 (H, W) or (H, W, 3) as the bytes of a PNG. Raises ValueError for other arrays."""
     from PIL import Image
 
     picture = np.asarray(picture)
@@ -70,7 +79,23 @@ def save_png(path: str | os.PathLike, picture: np.ndarray) -> None:
         )
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="PNG")
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def enlarged(picture: np.ndarray, scale: int) -> np.ndarray:
+    """A picture with each pixel as scale x scale of them. Raises ValueError when that is huge."""
+    height, width = picture.shape[:2]
+    refuse_huge(height * width * scale**2, "the picture", "take a smaller scale")
+    return picture.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def refuse_huge(pixels: int, what: str, remedy: str = "draw fewer images") -> None:
+    """Raise ValueError when `what` has more pixels than programs that show pictures take."""
+    if pixels > MAX_PIXELS:
+        raise ValueError(
+            f"{what} would have {pixels / 1e6:,.0f} million pixels, more than "
+            f"{MAX_PIXELS // 10**6} million; {remedy}"
+        )
 
 
 def save_curves(path: str | os.PathLike, history: Sequence[dict[str, Any]]) -> None:
@@ -129,10 +154,14 @@ def as_nhwc(images: np.ndarray) -> np.ndarray:
             "image_grid: expected (N, H, W, 1), (N, H, W, 3), (N, H, W) or (N, side*side) with "
             f"N at least 1, got {images.shape}; a single image needs a batch axis: image[None]"
         )
-    if images.ndim == 2:
-        side = math.isqrt(images.shape[1])
-        return images.reshape(-1, side, side, 1)
-    return images[..., None] if images.ndim == 3 else images
+    return images.reshape(len(images), *picture_shape(images.shape[1:]))
+
+
+def picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(H, W, C) of arrays of a drawable shape."""
+    if len(shape) == 1:
+        return math.isqrt(shape[0]), math.isqrt(shape[0]), 1
+    return shape[0], shape[1], shape[2] if len(shape) == 3 else 1
 
 
 def _as_uint8(images: np.ndarray, value_range: tuple[float, float] | None) -> np.ndarray:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..random import Key
-from . import imaging, state, watch
+from . import imaging, progress, state, watch
 from .blame import first_not_finite
+from .files import WriteError
 from .folder import RunFolder
-from .meter import Meter, NotFinite, deferred_interrupt, progress_bar
+from .meter import Meter, NotFinite, deferred_interrupt
 
 
 class TrainingStopped(RuntimeError):
@@ -25,7 +26,8 @@ class Loop:
     """Takes a GAN from where it stands to the last epoch.
 
     settings: epochs, batch_size, first_step (the GAN's step count at the start of the run),
-    checkpoint_every (steps; None: an epoch) and keep (how many checkpoints), as in config.json.
+    checkpoint_every (steps; None: an epoch), keep (how many checkpoints) and mirror (whether half
+    of the images are mirrored), as in config.json.
     history: the rows of the epochs so far. partial: the sums of the epoch that was broken off.
     """
 
@@ -38,27 +40,42 @@ class Loop:
         on_epoch: Callable[[int, Any, dict[str, Any]], object] | None = None,
     ):
         self.gan, self.batches, self.folder, self.on_epoch = gan, batches, folder, on_epoch
+        self.settings = settings
         self.epochs, self.batch_size = settings["epochs"], settings["batch_size"]
         self.every, self.keep = settings["checkpoint_every"], settings["keep"]
+        self.mirror = settings["mirror"]
         self.first = settings["first_step"]
         self.steps = len(batches) // self.batch_size  # an epoch
         self.end = self.first + self.epochs * self.steps
         self.viewer = watch.Viewer(gan, batches)
         self.drawable = imaging.drawable(batches.image_shape)
-        self.indifferent = watch.indifferent_loss(gan)
+        self.d_bounds = watch.d_bounds(gan)
         self.history: list[dict[str, Any]] = []
         self.partial: dict[str, float] = {}
 
     def run(self, show: bool) -> list[dict[str, Any]]:
         """Train to the end, and return the history."""
         images = (self.end - self.gan.step_count) * self.batch_size
-        with deferred_interrupt() as interrupted, progress_bar(images, show) as bar:
+        with deferred_interrupt() as interrupted, progress.bar(images, show) as bar:
             try:
                 while self.gan.step_count < self.end:
                     self._epoch(bar, interrupted)
             except NotFinite as bad:
                 raise TrainingStopped(self._explain(bad)) from None
+            except WriteError as error:
+                error.advise(self._go_on())
+                raise
+            except KeyboardInterrupt as stop:
+                raise KeyboardInterrupt(str(stop) or f"interrupted. {self._go_on()}") from None
         return self.history
+
+    @property
+    def epochs_done(self) -> int:
+        """How many epochs are whole."""
+        return (self.gan.step_count - self.first) // self.steps
+
+    def _go_on(self) -> str:
+        return f"To go on: minigan train --resume {self.folder.path}" if self.folder else ""
 
     def batch(self, step: int) -> tuple[Any, Any]:
         """The real images and labels of a step: a slice of its epoch's own order."""
@@ -67,7 +84,11 @@ class Loop:
         if getattr(self, "_ordered", None) != key:
             self._order = key.generator().permutation(len(self.batches))
             self._ordered = key
-        return self.batches.batch(self._order[place * self.batch_size :][: self.batch_size])
+        real, labels = self.batches.batch(self._order[place * self.batch_size :][: self.batch_size])
+        if self.mirror:
+            chosen = Key(self.gan.seed, "mirror", step).generator().random(len(real)) < 0.5
+            real[chosen] = real[chosen][:, :, ::-1]  # (N, H, W, C)
+        return real, labels
 
     def save(self, meter: Meter | None = None) -> None:
         """Write a checkpoint, here or in the midst of an epoch."""
@@ -114,7 +135,7 @@ class Loop:
         if self.folder:
             grid = self._grid(images) if self.drawable else None
             self.folder.record(self.history, grid, self.gan.sampler)
-        for line in watch.alarms(self.history, self.indifferent):
+        for line in watch.alarms(self.history, self.d_bounds):
             warnings.warn(line, stacklevel=2)
 
     def _grid(self, images: np.ndarray) -> np.ndarray:
@@ -126,36 +147,30 @@ class Loop:
         message = f"interrupted after step {self.gan.step_count}"
         if self.folder:
             self.folder.save_weights(self.gan.sampler)
-            message += (
-                f"; all of it is in {self.folder.path}.\n"
-                f"To go on: minigan train --resume {self.folder.path}"
-            )
+            message += f"; all of it is in {self.folder.path}.\n{self._go_on()}"
         raise KeyboardInterrupt(message)
 
     def _explain(self, bad: NotFinite) -> str:
         lines = [f"stopped at step {bad.step}: {bad.what}."]
-        if self.folder and (found := self._replay(bad.step)):
-            where, saved = found
-            lines[0] += f" It arose first in {where}."
-            lines.append(f"The last good checkpoint is {saved}, and the GAN is as it was then.")
-        else:
-            lines.append("What was saved before is unchanged.")
-        advice = "A lower learning rate (--lr), or clipped gradients (--clip-gradients 1),"
-        return "\n".join([*lines, f"{advice} usually helps."])
+        advice = "a lower learning rate (--lr 1e-5) or clipped gradients (--clip-gradients 1)"
+        saved = next(iter(self.folder.states()), None) if self.folder else None
+        if saved is None:
+            return f"{lines[0]}\nWhat may help: {advice}."
+        where = self._replay(bad.step, saved)
+        lines[0] += f" It arose first in {where}." if where else ""
+        lines.append(f"The last good checkpoint is {saved}, and the GAN is as it was then.")
+        return "\n".join([*lines, f"{self._go_on()}, with {advice}."])
 
-    def _replay(self, step: int) -> tuple[str, Any] | None:
-        """(the place where the first bad number of the steps up to `step` arises, last checkpoint).
+    def _replay(self, step: int, saved: Any) -> str | None:
+        """The place where the first bad number of the steps up to `step` arises.
 
         The same steps once more, from the last checkpoint, with every layer watched.
         """
-        assert self.folder
-        saved = next(iter(self.folder.states()), None)
-        if saved is None:
-            return None
         state.load_state(saved, self.gan)
         where = None
         while where is None and self.gan.step_count < step:
             at = self.gan.step_count
-            where = first_not_finite(self.gan, *self.batch(at))
+            found = first_not_finite(self.gan, *self.batch(at))
+            where = found and f"{found}, in step {at + 1}"
         state.load_state(saved, self.gan)
-        return (f"{where}, in step {at + 1}", saved) if where else None
+        return where

@@ -1,9 +1,9 @@
-"""What is seen of the steps: their scalars, the progress bar, and Ctrl-C."""
+"""What is seen of the steps: their scalars, and Ctrl-C."""
 
 from __future__ import annotations
 
 import math
-import shutil
+import os
 import signal
 import threading
 import time
@@ -77,25 +77,9 @@ def describe(logs: dict[str, Any]) -> str:
     )
 
 
-def progress_bar(total: int, show: bool) -> Any:
-    """A tqdm bar over images."""
-    from tqdm import tqdm
-
-    size = shutil.get_terminal_size((100, 24))  # tqdm shows nothing where the size is unknown
-    return tqdm(
-        total=total,
-        disable=not show,
-        unit=" img",
-        unit_scale=True,
-        ncols=size.columns,
-        nrows=size.lines,
-        bar_format="{desc}|{bar}| {remaining} left {rate_noinv_fmt}{postfix}",  # fits 80 columns
-    )
-
-
 @contextmanager
 def deferred_interrupt() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event; a second one interrupts at once, as it does anywhere else."""
+    """Ctrl-C, or a polite request to end, sets the event; a second one interrupts at once."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event  # signals belong to the main thread
@@ -105,9 +89,11 @@ def deferred_interrupt() -> Iterator[threading.Event]:
         if event.is_set():
             raise KeyboardInterrupt
         event.set()
+        os.write(2, b"\nfinishing the step, to save it; once more stops at once\n")
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield event
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

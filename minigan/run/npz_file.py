@@ -44,9 +44,13 @@ def npz(path: str | os.PathLike) -> Dataset:
         )
     images = _check_images(path, arrays["images"])
     if arrays.get("labels") is None:
-        return Dataset(images)
-    labels = check_labels(arrays["labels"], len(images), where=str(path))
-    return Dataset(images, labels, _check_names(path, arrays.get("names"), int(labels.max()) + 1))
+        data = Dataset(images)
+    else:
+        labels = check_labels(arrays["labels"], len(images), where=str(path))
+        names = _check_names(path, arrays.get("names"), int(labels.max()) + 1)
+        data = Dataset(images, labels, names)
+    data.source = os.path.abspath(path), {}
+    return data
 
 
 def _read(path: str | os.PathLike) -> dict[str, Any]:

@@ -91,8 +91,8 @@ def _is_side(n: Any) -> bool:
     return isinstance(n, (int, np.integer)) and not isinstance(n, bool) and int(n) >= 1
 
 
-def decode(path: str, form: Form) -> np.ndarray:
-    """The picture in the file at `path`, as uint8 (H, W, C).
+def decode(path: str | os.PathLike, form: Form | None = None) -> np.ndarray:
+    """The picture in the file at `path`, as uint8 (H, W, C); without a form as it is, in RGB.
 
     Raises OSError, ValueError, or anything else that a damaged file makes Pillow raise. A JPEG
     that was cut off and then closed by an end marker cannot be told from a whole one.
@@ -110,10 +110,12 @@ def decode(path: str, form: Form) -> np.ndarray:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width}x{image.height}, more than {MOST_PIXELS:,} pixels")
         # A JPEG is decoded at a half, quarter or eighth, if twice the size asked for remains.
-        image.draft(None, (2 * max(form.shape[:2]),) * 2)
+        if form is not None:
+            image.draft(None, (2 * max(form.shape[:2]),) * 2)
         with _one_giant if image.width * image.height > _GIANT else contextlib.nullcontext():
             image.load()
-            return form.apply(_eight_bits(_upright(image)))
+            plain = _eight_bits(_upright(image))
+            return form.apply(plain) if form else np.asarray(_flattened(plain).convert("RGB"))
 
 
 @functools.cache

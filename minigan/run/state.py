@@ -7,12 +7,14 @@ few integers. Tensors are named "<network>/params/<name>", "<network>/state/<nam
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from typing import Any
 
 import numpy as np
 
-from ..backend import home, move
+from ..backend import home, move, to_numpy
 from ..flat import write
 from ..optimizers import Optimizer
 from . import checkpoint, tensors
@@ -29,9 +31,10 @@ def save_state(path: str | os.PathLike, gan: Any, progress: dict[str, Any]) -> N
     """
     if gan.discriminator.dtype.kind == "c":
         raise ValueError("a complex GAN cannot be saved: safetensors holds no complex numbers")
-    steps = {name: opt.t for name, opt in _optimizers(gan).items()}
-    header = {"format": FORMAT, "step": gan.step_count, "updates": steps, "progress": progress}
-    tensors.write(path, {**_weights(gan), **_moments(gan)}, header)
+    updates = {name: opt.t for name, opt in _optimizers(gan).items()}
+    arrays = {name: to_numpy(a) for name, a in {**_weights(gan), **_moments(gan)}.items()}
+    facts = {"format": FORMAT, "step": gan.step_count, "updates": updates, "progress": progress}
+    tensors.write(path, arrays, {**facts, "digest": _digest(facts, arrays)})
 
 
 def load_state(path: str | os.PathLike, gan: Any) -> dict[str, Any]:
@@ -42,10 +45,7 @@ def load_state(path: str | os.PathLike, gan: Any) -> dict[str, Any]:
     """
     with tensors.reading(path) as file:
         header = tensors.header(path, file, FORMAT)
-        try:
-            step, updates = int(header["step"]), {n: int(header["updates"][n]) for n in _STEPPED}
-        except (KeyError, TypeError, ValueError) as error:
-            raise tensors.damaged(path, "it is no state of training") from error
+        step, updates, progress = _facts(path, header)
         weights = _weights(gan)
         blank = {
             name: _blank_moments(opt, getattr(gan, _STEPPED[name])) if updates[name] else {}
@@ -53,14 +53,39 @@ def load_state(path: str | os.PathLike, gan: Any) -> dict[str, Any]:
         }
         implied = {f"{name}/{key}": a for name, found in blank.items() for key, a in found.items()}
         tensors.compare(path, {**weights, **implied}, file)
-        for name, target in weights.items():
-            write(target, file.get_tensor(name))
-        for name, opt in _optimizers(gan).items():
-            read = {key: file.get_tensor(f"{name}/{key}") for key in blank[name]}
-            where = home(gan.generator.params.flat)
-            opt.state = {"t": updates[name], **{key: move(a, where) for key, a in read.items()}}
+        arrays = {name: file.get_tensor(name) for name in (*weights, *implied)}
+    if header.pop("digest", None) != _digest(header, arrays):
+        raise tensors.damaged(path, "its contents are not those that were written")
+    for name, target in weights.items():
+        write(target, arrays[name])
+    for name, opt in _optimizers(gan).items():
+        read = {key: arrays[f"{name}/{key}"] for key in blank[name]}
+        opt.state = {"t": updates[name], **move(read, home(gan.generator.params.flat))}
     gan.step_count = step
-    return header["progress"]
+    return progress
+
+
+def _facts(path: str | os.PathLike, header: Any) -> tuple[int, dict[str, int], dict[str, Any]]:
+    """(steps, updates of each optimizer, progress) of a header."""
+    try:
+        step, updates, progress = header["step"], header["updates"], header["progress"]
+        counts = [step, *(updates[name] for name in _STEPPED)]
+    except (KeyError, TypeError) as error:
+        raise tensors.damaged(path, "it is no state of training") from error
+    if not all(isinstance(n, int) and 0 <= n < 1 << 63 for n in counts):
+        raise tensors.damaged(path, f"its counts of steps are {str(counts):.60}")
+    if not isinstance(progress, dict):
+        raise tensors.damaged(path, "it is no state of training")
+    return step, updates, progress
+
+
+def _digest(facts: Any, arrays: dict[str, np.ndarray]) -> str:
+    """A hash of all that a state says, which tells damage that leaves the file readable."""
+    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
 
 
 def is_finite(gan: Any) -> bool:

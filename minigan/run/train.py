@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import math
+import operator
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +37,7 @@ def train(
     progress: bool = True,
     checkpoint_every: int | None = None,
     keep: int = 2,
+    mirror: bool = False,
 ) -> list[dict[str, Any]]:
     """Train `gan` on `data` and return one dict an epoch.
 
@@ -47,6 +52,7 @@ def train(
     progress: show a progress bar, and at the end where the files are.
     checkpoint_every: steps from one checkpoint to the next; None: one after each epoch. The newest
         `keep` stay. `resume` goes on from the newest.
+    mirror: show each image as it is or mirrored left to right, by chance.
 
     The dict of an epoch has epoch (from 1), step, the means of what GAN.train_step returns (d_loss,
     g_loss, d_real = D(x), d_fake = D(G(z)), and penalty if there is one), spread and g_gradient
@@ -57,27 +63,21 @@ def train(
     the arguments do not fit, FileExistsError when `out` is not empty, WriteError (an OSError) when
     it cannot be written.
     """
-    epochs = _positive("epochs", gan.epochs if epochs is None else epochs)
-    batch_size = _positive("batch_size", gan.batch_size if batch_size is None else batch_size)
-    every = None if checkpoint_every is None else _positive("checkpoint_every", checkpoint_every)
-    keep = _positive("keep", keep)
     if out is not None:
         refuse_used(out)
+        if gan.discriminator.dtype.kind == "c":
+            raise ValueError("a complex GAN cannot be saved: safetensors holds no complex numbers")
     if isinstance(data, (str, os.PathLike)):
         data = datasets.load(data)
-    batches = _batches(gan, data)
-    settings = {
-        "epochs": epochs,
-        "batch_size": min(batch_size, len(batches)),
-        "checkpoint_every": every,
-        "keep": keep,
-        "first_step": gan.step_count,
-    }
-    folder = None
+    every = None if checkpoint_every is None else _positive("checkpoint_every", checkpoint_every)
+    keep = _positive("keep", keep)
+    loop = loop_for(gan, data, epochs, batch_size, every, keep, mirror, on_epoch)
     if out is not None:
-        folder = RunFolder.create(out, _config(gan, batches, data, settings))
-    loop = Loop(gan, batches, settings, folder, on_epoch)
-    loop.save()  # the first weights: a run that is killed early starts from them again
+        loop.folder = RunFolder.create(out, _config(loop, data))
+        with loop.folder.locked():
+            loop.folder.list_skipped(getattr(data, "skipped", []))
+            loop.save()  # the first weights: a run that is killed early starts from them again
+            return _run(loop, progress)
     return _run(loop, progress)
 
 
@@ -87,32 +87,84 @@ def resume(
     epochs: int | None = None,
     on_epoch: OnEpoch | None = None,
     progress: bool = True,
+    optimizers: dict[str, dict[str, Any]] | None = None,
 ) -> tuple[GAN, list[dict[str, Any]]]:
     """Go on with the run in a folder, to the bits that it would have had without a break.
 
     data: the same data again, for a run that was started from arrays; None reads what it was
-        started with. epochs: where to end instead; more of them prolong a finished run.
+        started with. epochs: how many in all instead; more of them prolong a finished run.
+    optimizers: options to change from here on, {"g_optimizer": {"learning_rate": 1e-4}, ...};
+        config.json keeps them, and from which step on they hold.
 
     Starts from the newest checkpoint that can be read; what was logged after it is taken back and
     made again. Returns the GAN and the history of the whole run. Raises as `train` does, and
     ValueError when the folder is damaged or the data are others.
     """
     folder, config = RunFolder(run), read_config(run)
-    gan = _rebuilt(folder, config)
-    found, problems = folder.load_state(gan)
-    for problem in problems:
-        print(f"an older checkpoint is taken: {problem}")
+    before = copy.deepcopy(config)
+    _change(config, epochs, optimizers or {})
+    with folder.locked():
+        gan = _rebuilt(folder, config)
+        found, problems = folder.load_state(gan)
+        for problem in problems:
+            warnings.warn(f"an older checkpoint is taken: {problem}", stacklevel=2)
+        data = _same_data(config, gan, data)
+        loop = Loop(gan, _batches(gan, data), config, folder, on_epoch)
+        _refuse_other_data(config, loop.batches)
+        done = loop.epochs_done
+        if loop.end < gan.step_count:
+            raise ValueError(f"the run has {done} epochs already; --epochs is how many in all")
+        if optimizers:
+            config["changes"][-1]["step"] = gan.step_count
+        config["data"] |= _source(data)
+        loop.history = folder.rewind(gan.step_count, done, loop.epochs)
+        loop.partial = _partial(found)
+        folder.prune(config["keep"])
+        if config != before:
+            folder.write_config(config)
+        return gan, _run(loop, progress)
+
+
+def _change(config: dict[str, Any], epochs: int | None, optimizers: dict[str, Any]) -> None:
+    """Put what is asked for at a resumption in place of what was."""
     if epochs is not None:
         config["epochs"] = _positive("epochs", epochs)
-    batches = _batches(gan, _same_data(config, data))
-    _refuse_other_data(config, batches)
-    loop = Loop(gan, batches, config, folder, on_epoch)
-    loop.history = folder.rewind(gan.step_count)
-    loop.partial = dict((found or {}).get("partial", ()))
-    folder.prune(config["keep"])
-    if epochs is not None:
-        folder.write_config(config)
-    return gan, _run(loop, progress)
+    for name, options in optimizers.items():
+        config["gan"][name] = {**config["gan"][name], **options}
+    if optimizers:
+        config["changes"] = [*config.get("changes", []), dict(optimizers)]
+
+
+def _partial(found: dict[str, Any] | None) -> dict[str, float]:
+    """The sums of the epoch that a checkpoint was made in."""
+    return {str(name): float(total) for name, total in (found or {}).get("partial", ())}
+
+
+def loop_for(
+    gan: Any,
+    data: Any,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    checkpoint_every: int | None = None,
+    keep: int = 2,
+    mirror: bool = False,
+    on_epoch: OnEpoch | None = None,
+) -> Loop:
+    """The loop of `train`, at its start and without a folder."""
+    batches = _batches(gan, data)
+    batch_size = _positive("batch_size", gan.batch_size if batch_size is None else batch_size)
+    datasets.check_enough(len(batches), batch_size)
+    if mirror and len(image_shape(gan)) != 3:
+        raise ValueError("mirror=True needs images (H, W, C); these are vectors")
+    settings = {
+        "epochs": _positive("epochs", gan.epochs if epochs is None else epochs),
+        "batch_size": min(batch_size, len(batches)),
+        "checkpoint_every": checkpoint_every,
+        "keep": keep,
+        "mirror": mirror,
+        "first_step": gan.step_count,
+    }
+    return Loop(gan, batches, settings, None, on_epoch)
 
 
 def _run(loop: Loop, progress: bool) -> list[dict[str, Any]]:
@@ -139,19 +191,18 @@ def _batches(gan: Any, data: Any) -> datasets.Batches:
     return datasets.Batches(data, image_shape(gan), gan.image_range, dtype, gan.classes)
 
 
-def _config(gan: Any, batches: Any, data: Any, settings: dict[str, Any]) -> dict[str, Any]:
+def _config(loop: Loop, data: Any) -> dict[str, Any]:
     from .. import __version__
 
+    gan, batches = loop.gan, loop.batches
     networks = {name: getattr(gan, name) for name in _NETWORKS}
-    name, options = getattr(data, "source", None) or (None, {})
     names = getattr(data, "names", None)
     return {
         "minigan": __version__,
-        **settings,
+        **loop.settings,
         "gan": gan.config(),
         "data": {
-            "name": name,
-            "options": options,
+            **{"name": None, "options": {}, **_source(data)},
             "count": len(batches),
             "classes": list(names) if names and gan.classes else None,
             "image_shape": list(batches.image_shape),
@@ -161,6 +212,12 @@ def _config(gan: Any, batches: Any, data: Any, settings: dict[str, Any]) -> dict
         "networks": {name: to_config(network) for name, network in networks.items()},
         "weights": _digest(*(network.params.flat for network in networks.values())),
     }
+
+
+def _source(data: Any) -> dict[str, Any]:
+    """Where a data set can be read again, if it says so."""
+    source = getattr(data, "source", None)
+    return {"name": source[0], "options": source[1]} if source else {}
 
 
 def _digest(*arrays: Any) -> str:
@@ -183,12 +240,16 @@ def _rebuilt(folder: RunFolder, config: dict[str, Any]) -> GAN:
             checkpoint.build(specs[name], Key(seed, "weights", layer=name)) for name in _NETWORKS
         ]
         gan = GAN(*networks, **config["gan"])
-        gan.step_count = int(config["first_step"])
-        settings = ("epochs", "batch_size", "keep")
-        config |= {name: _positive(name, config[name]) for name in settings}
-        known = config["weights"], config["data"]["digest"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{where} lacks or garbles {error}; it was damaged or edited") from error
+        gan.step_count = operator.index(config["first_step"])
+        counts = ("epochs", "batch_size", "keep")
+        config |= {name: _positive(name, config[name]) for name in counts}
+        every, mirror = config["checkpoint_every"], config["mirror"]
+        config["checkpoint_every"] = every and _positive("checkpoint_every", every)
+        config["mirror"] = bool(mirror)
+        known = config["weights"], config["data"]["digest"], config["data"]["count"]
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        what = " ".join(str(error).split())[:200]
+        raise ValueError(f"{where} lacks or garbles {what}; it was damaged or edited") from error
     weights = _digest(*(network.params.flat for network in networks))
     if not saved and weights != known[0]:
         raise ValueError(
@@ -198,19 +259,30 @@ def _rebuilt(folder: RunFolder, config: dict[str, Any]) -> GAN:
     return gan
 
 
-def _same_data(config: dict[str, Any], data: Any) -> Any:
-    name, options = config["data"].get("name"), config["data"].get("options") or {}
+def _same_data(config: dict[str, Any], gan: GAN, data: Any) -> Any:
+    """The data that the run was started with, or those that are given instead."""
+    name, options = config["data"].get("name"), dict(config["data"].get("options") or {})
     if data is None and name is None:
         raise ValueError("this run was started from arrays in Python: give the data again")
-    if data is None:
-        return datasets.load(name, **options)
-    return datasets.load(data, **options) if isinstance(data, (str, os.PathLike)) else data
+    if data is not None and not isinstance(data, (str, os.PathLike)):
+        return data
+    shape = image_shape(gan)
+    size = options.get("size") or ()
+    sides = size if isinstance(size, (list, tuple)) else [size]
+    if not {*sides} <= {*shape, math.isqrt(shape[0])}:
+        raise ValueError("config.json asks for images of another size; it was damaged or edited")
+    try:
+        return datasets.load(name if data is None else data, **options)
+    except (ValueError, OSError) as error:
+        if data is not None:
+            raise
+        raise type(error)(f"{error}\nThe run was trained on it; say where it is: --data") from error
 
 
 def _refuse_other_data(config: dict[str, Any], batches: datasets.Batches) -> None:
     if _digest(batches.images, batches.labels) != config["data"]["digest"]:
         raise ValueError(
-            f"the data are not those that the run was started with ({config['data']['count']} "
-            f"images; now {len(batches)}), so it cannot go on as it would have.\n"
-            "Restore them, give their place (--data), or start a new run."
+            "the data are not those that the run was started with, so it cannot go on as it would "
+            f"have: {config['data']['count']} images, now {len(batches)}, or others of them.\n"
+            "Restore them, say where they are (--data), or start a new run."
         )

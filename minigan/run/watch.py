@@ -16,6 +16,7 @@ import numpy as np
 
 from ..backend import move, to_numpy
 from ..gan import generator_update
+from ..objectives import WassersteinGAN
 from ..random import Key
 
 ROWS, COLUMNS = 8, 8
@@ -82,18 +83,18 @@ def spread(images: np.ndarray, labels: np.ndarray | None) -> float:
     return math.sqrt(np.mean(variances)) if variances else 0.0
 
 
-def alarms(history: list[dict[str, Any]], indifferent: float) -> list[str]:
+def alarms(history: list[dict[str, Any]], d_bounds: tuple[float, float]) -> list[str]:
     """A line for each failure that the last epoch shows, and none of the five before it did.
 
-    history: the rows of the log so far. indifferent: D's loss when all its logits are 0.
+    history: the rows of the log so far. d_bounds: see `d_bounds`.
     """
-    now = failures(history, indifferent)
+    now = failures(history, d_bounds)
     earlier = (history[: len(history) - ago] for ago in range(1, 6) if now)
-    told = {name for rows in earlier for name in failures(rows, indifferent)}
+    told = {name for rows in earlier for name in failures(rows, d_bounds)}
     return [text for name, text in now.items() if name not in told]
 
 
-def failures(history: list[dict[str, Any]], indifferent: float) -> dict[str, str]:
+def failures(history: list[dict[str, Any]], d_bounds: tuple[float, float]) -> dict[str, str]:
     """The failures that the last row shows: {name: what is wrong, and what usually helps}."""
     if not history:
         return {}
@@ -107,10 +108,11 @@ def failures(history: list[dict[str, Any]], indifferent: float) -> dict[str, str
             "lower learning rate, instance noise, a penalty "
             "(--lr, --instance-noise 0.1, --penalty r1)"
         )
-    if indifferent > 0 and row["d_loss"] - row.get("penalty", 0.0) < 0.01 * indifferent:
+    least, indifferent = d_bounds
+    if row["d_loss"] - row.get("penalty", 0.0) - least < 0.01 * (indifferent - least):
         found["pinned"] = (
-            f"{start}D's loss is pinned at 0 ({row['d_loss']:.2g}): D is always right, and G has "
-            "little to learn from. Training goes on; what may help: smoothed targets, instance "
+            f"{start}D's loss is pinned at its least, {least:.2g}: D is always right, and G "
+            "has little to learn from. Training goes on; what may help: smoothed targets, instance "
             "noise, a slower D (--real-targets 0.9, --instance-noise 0.1, --d-lr)"
         )
     largest = max(past.get("g_gradient", 0.0) for past in history)
@@ -123,11 +125,31 @@ def failures(history: list[dict[str, Any]], indifferent: float) -> dict[str, str
     return found
 
 
-def indifferent_loss(gan: Any) -> float:
-    """D's loss when all its logits are 0; 0.0 for an objective whose loss has no least value."""
-    zero = np.zeros((1, 1), np.float32)
-    loss = float(to_numpy(gan.objective.d_loss(zero, zero)[0]))
-    return loss * gan.d_loss_weight
+def d_bounds(gan: Any) -> tuple[float, float]:
+    """(the least that D's loss can be, D's loss when all its logits are 0), penalties aside.
+
+    For the recipe's targets, at their mean. The least is looked for among logits from -20 to 20; an
+    objective whose loss falls without end has (-inf, 0).
+    """
+    if isinstance(gan.objective, WassersteinGAN):
+        return -math.inf, 0.0
+    logits = np.linspace(-20, 20, 401)
+    if gan.objective.pairs:
+        least = min(_d_loss(gan, real, -real) for real in logits)
+    else:
+        least = min(_d_loss(gan, real, None) for real in logits)
+        least += min(_d_loss(gan, None, fake) for fake in logits)
+    return least, _d_loss(gan, 0.0, 0.0)
+
+
+def _d_loss(gan: Any, real: float | None, fake: float | None) -> float:
+    """D's loss on a real image and a fake of these logits, or on one of the two."""
+    targets, flip = {}, gan.targets.flip
+    if not gan.targets.plain:
+        a, b = sum(gan.targets.real) / 2, sum(gan.targets.fake) / 2
+        targets = {"real_target": a + flip * (b - a), "fake_target": b + flip * (a - b)}
+    sides = (None if value is None else np.full((1, 1), value) for value in (real, fake))
+    return float(gan.objective.d_loss(*sides, **targets)[0]) * gan.d_loss_weight
 
 
 def _norm(vector: Any) -> float:

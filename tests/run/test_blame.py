@@ -12,6 +12,8 @@ from minigan.run.folder import RunFolder
 from minigan.run.train import TrainingStopped
 from tests.run.conftest import small_gan
 
+no_twins = pytest.mark.cpu("patches the layers' methods, which their twins on a device would share")
+
 
 @mg.register
 class Brittle(mg.Layer):
@@ -59,6 +61,7 @@ PLACES = {
 every_update = pytest.mark.parametrize("update", ["separate", "joint", "simultaneous"])
 
 
+@no_twins
 @every_update
 @pytest.mark.parametrize("breaks", ["forward", "backward"])
 @pytest.mark.parametrize("network", PLACES)
@@ -72,6 +75,7 @@ def test_the_layer_and_the_pass_are_named(images, update, network, breaks):
     assert first_not_finite(gan, batch, None) is None  # nothing stays patched, the GAN is whole
 
 
+@no_twins
 @pytest.mark.parametrize("network", ["generator", "discriminator"])
 def test_an_update_is_named(images, network):
     gan = small_gan(**{f"{network[0]}_optimizer": {"name": "sgd", "learning_rate": 1e45}})
@@ -80,6 +84,7 @@ def test_an_update_is_named(images, network):
         assert first_not_finite(gan, batch, None) == f"the {network}'s update"
 
 
+@no_twins
 @pytest.mark.parametrize("every", [None, 3])
 def test_a_run_names_step_and_layer_and_stands_at_its_last_checkpoint(
     images, tmp_path, monkeypatch, every
@@ -115,3 +120,15 @@ def test_without_a_folder_the_step_is_named(images):
     stopped = pytest.raises(TrainingStopped, match=r"stopped at step \d+: (.*\n)+.*learning rate")
     with stopped, np.errstate(all="ignore"):
         mg.train(gan, images, progress=False)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("network", PLACES)
+def test_the_layer_is_named_on_a_gpu(images, network):
+    mg.use("cupy")
+    gan = brittle_gan(update="joint")
+    mg.use("numpy")
+    batch = (images[:8] / 127.5 - 1).astype(np.float32)
+    assert first_not_finite(gan, batch, None) is None
+    part(gan, network).breaks = "forward"
+    assert first_not_finite(gan, batch, None) == f"{PLACES[network]}, forward"

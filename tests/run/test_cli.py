@@ -190,8 +190,7 @@ def test_check_passes_on_the_verdict(run, monkeypatch):
         ("train --data nowhere.npz", "nowhere.npz"),
         ("train --data letters", "Give 'digits', 'mnist'"),
         ("train flowers", "80 x 80 x 3"),
-        ("train dcgan64", "(N, 64, 64, 1)"),
-        ("train upsample64 --data digits", "(N, 64, 64, 3)"),
+        ("train dcgan64", "Give --data: a folder of images"),
         ("sample", "required"),
         ("sample .", "not a run"),
         ("sample nowhere", "not a run"),
@@ -208,9 +207,9 @@ def test_a_wrong_command_line_exits_with_2(run, tmp_path, words, expected):
 
 
 def test_wrong_data_exit_with_2_and_leave_nothing(run, tmp_path):
-    np.savez("small.npz", images=np.zeros((4, 20, 20), np.uint8))
-    code, _, err = run("train", "digits", "--data", "small.npz")
-    assert code == 2 and "(20, 20, 1)" in err and "(28, 28, 1)" in err
+    np.savez("one.npz", images=np.zeros((1, 20, 20), np.uint8))
+    code, _, err = run("train", "digits", "--data", "one.npz")
+    assert code == 2 and "at least two" in err
     np.savez("float.npz", images=np.full((4, 28, 28), np.nan))
     code, _, err = run("train", "digits", "--data", "float.npz")
     assert code == 2 and "uint8" in err

@@ -98,6 +98,21 @@ def test_a_picture_of_samples(minigan, trained):
 
 
 @pytest.mark.gpu
+def test_the_way_between_is_the_cpus(minigan, trained):
+    pictures = []
+    for backend in ("numpy", "cupy"):
+        words = ("--points", 2, "--truncation", 0.9, "--backend", backend)
+        code, out, err = minigan("interpolate", "cupy", *words, "--out", f"{backend}.png")
+        assert code == 0 and err == "", err
+        with Image.open(minigan.folder / out.strip()) as picture:
+            pictures.append(np.asarray(picture).astype(int))
+    assert pictures[0].shape == (28, 5 * 28 + 4 * 2) and np.ptp(pictures[0]) > 10
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1
+    code, out, _ = minigan("animate", "cupy", "--backend", "cupy")
+    assert code == 0 and out.strip() == os.path.join("cupy", "animation.gif")
+
+
+@pytest.mark.gpu
 def test_the_variable_and_the_option(minigan):
     assert "backend cupy," in minigan("info", MINIGAN_BACKEND="cupy")[1]
     assert "backend numpy," in minigan("info")[1]

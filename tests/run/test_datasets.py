@@ -73,6 +73,14 @@ def test_a_folder_of_pictures(tmp_path):
         datasets.load(tmp_path, size=8, strict=True)
 
 
+def test_a_folder_of_the_name_of_a_data_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    Image.new("L", (9, 9)).save(tmp_path / "digits" / "a.png")
+    assert len(datasets.load("digits")[0]) == 10000
+    assert len(datasets.load("./digits", size=9)[0]) == 1
+
+
 def test_a_missing_file_and_unknown_names(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file"):
         datasets.load(tmp_path / "no.npz")

@@ -138,3 +138,31 @@ def test_a_real_limit_on_size_keeps_everything_written_before(tmp_path):
     assert (tmp_path / "weights").read_bytes() == b"o" * 1000
     assert (tmp_path / "log").read_text() == '{"epoch": 1}\n'
     assert names(tmp_path) == ["log", "weights"]
+
+
+def test_a_file_that_fails_half_way_keeps_the_old_one(tmp_path):
+    path = tmp_path / "a.bin"
+    with files.replacing(path) as file:
+        file.write(b"ol")
+        file.write(b"d")
+    with pytest.raises(ValueError, match="no more"):
+        with files.replacing(path) as file:
+            file.write(b"new")
+            raise ValueError("no more")
+    with pytest.raises(files.WriteError, match=r"a\.bin: the disk is full"):
+        with files.replacing(path) as file:
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert path.read_bytes() == b"old" and names(tmp_path) == ["a.bin"]
+
+
+def test_write_beside_keeps_what_is_there(tmp_path):
+    path = tmp_path / "a.b.png"
+    assert files.write_beside(path, b"one") == path
+    assert files.write_beside(path, b"one") == path
+    (tmp_path / "a.b-2.png").mkdir()
+    assert files.write_beside(path, b"two") == tmp_path / "a.b-3.png"
+    assert files.write_beside(path, b"two") == tmp_path / "a.b-3.png"
+    assert files.write_beside(str(path), b"three") == tmp_path / "a.b-4.png"
+    assert path.read_bytes() == b"one"
+    assert (tmp_path / "a.b-3.png").read_bytes() == b"two"
+    assert names(tmp_path) == ["a.b-2.png", "a.b-3.png", "a.b-4.png", "a.b.png"]

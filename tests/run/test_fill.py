@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -94,18 +96,19 @@ def test_warnings_of_the_decoders_are_not_shown():
         assert fill(np.zeros((20, 1), np.uint8), make) == {}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
 def test_ctrl_c_ends_it_promptly():
     calls = []
 
     def make(k):
         calls.append(k)
-        if len(calls) == 40:
-            signal.raise_signal(signal.SIGINT)  # the main thread runs its handler
-        time.sleep(0.01)
+        if len(calls) == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
         return np.zeros(1)
 
     started = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
         fill(np.zeros((4000, 1), np.uint8), make, show=True)
-    assert time.perf_counter() - started < 2  # of 10 seconds
-    assert len(calls) < 200
+    assert time.perf_counter() - started < 1  # a block takes 1.6 seconds
+    assert len(calls) < 30

@@ -86,6 +86,25 @@ def test_columns_must_be_a_positive_number(images, columns):
         mg.image_grid(images, columns)
 
 
+def test_huge_pictures_are_refused_before_they_take_memory(images):
+    with pytest.raises(ValueError, match="this grid would have 1,600 million pixels"):
+        mg.image_grid(images, columns=25_000_000)
+    wide = imaging.enlarged(np.arange(6, dtype=np.uint8).reshape(2, 3), 3)
+    np.testing.assert_array_equal(wide, np.kron(np.arange(6).reshape(2, 3), np.ones((3, 3))))
+    with pytest.raises(ValueError, match="smaller scale"):
+        imaging.enlarged(wide, 10**5)
+
+
+def test_the_shape_of_pictures():
+    for shape, expected in [
+        ((784,), (28, 28, 1)),
+        ((5, 7), (5, 7, 1)),
+        ((5, 7, 1), (5, 7, 1)),
+        ((5, 7, 3), (5, 7, 3)),
+    ]:
+        assert imaging.picture_shape(shape) == expected
+
+
 def test_png_holds_the_pixels(tmp_path):
     colour = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
     for picture in (colour, colour[..., 0]):

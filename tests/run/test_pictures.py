@@ -275,10 +275,10 @@ def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same(tmp_path, monkeypatc
     sizes = []
     apply = Form.apply
     monkeypatch.setattr(Form, "apply", lambda self, im: sizes.append(im.size) or apply(self, im))
-    found = decode(path, Form.of(64, 3, "crop")).astype(int)
-    assert sizes == [(200, 150)]  # an eighth, and still twice 64
+    found = decode(path, Form.of(100, 3, "crop")).astype(int)
+    assert sizes == [(400, 300)]  # a quarter; an eighth would be less than twice 100
     with Image.open(path) as whole:
-        expected = np.asarray(ImageOps.fit(whole, (64, 64), Image.Resampling.LANCZOS)).astype(int)
+        expected = np.asarray(ImageOps.fit(whole, (100, 100), Image.Resampling.LANCZOS)).astype(int)
     assert np.abs(found - expected).mean() < 2
 
 

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 import minigan as mg
-from minigan.run import files, state
+from minigan.run import files, state, tensors
 from minigan.run.folder import RunFolder
 from tests.run.conftest import small_gan
+from tests.run.run_helpers import Killed, contents, kill_at
+
+pytestmark = pytest.mark.cpu("hundreds of steps, whose kernels others test; see test_train_gpu.py")
 
 
 @pytest.fixture(autouse=True)
@@ -24,31 +27,6 @@ def quick_curves(monkeypatch):
         files.write_bytes(path, json.dumps(rows).encode())
 
     monkeypatch.setattr("minigan.run.imaging.save_curves", save_curves)
-
-
-class Killed(BaseException):
-    """What kill -9 is to the files: nothing after it happens."""
-
-
-def contents(run):
-    """The bytes of everything in a run, the log without its rates."""
-    found = {str(f.relative_to(run)): f.read_bytes() for f in run.rglob("*") if f.is_file()}
-    rows = [json.loads(line) for line in found.pop("log.jsonl", b"").splitlines()]
-    for row in rows:
-        row.pop("images_per_second")
-    return {**found, "log": rows}
-
-
-def kill_at(gan, monkeypatch, step):
-    """The process dies in the midst of this step, counted from 1."""
-    inner = gan.train_step
-
-    def train_step(real, labels=None):
-        if gan.step_count + 1 == step:
-            raise Killed
-        return inner(real, labels)
-
-    monkeypatch.setattr(gan, "train_step", train_step)
 
 
 RECIPES = {
@@ -70,7 +48,7 @@ def test_every_recipe_goes_on_to_the_same_bits(images, tmp_path, monkeypatch, re
     """Four epochs of two steps, killed in the sixth and the eighth step."""
     options = dict(RECIPES[recipe])
     data = (images, np.arange(20) % 3) if "classes" in options else images
-    settings = {"checkpoint_every": every, "progress": False}
+    settings = {"checkpoint_every": every, "progress": False, "mirror": every == 3}
     mg.train(small_gan(**options), data, epochs=4, out=tmp_path / "whole", **settings)
     gan = small_gan(**options)
     kill_at(gan, monkeypatch, 6)
@@ -224,30 +202,107 @@ def test_the_last_checkpoints_are_kept(make_gan, images, tmp_path):
     assert names == ["step_00000006.safetensors", "step_00000008.safetensors"]  # and the end
 
 
-@pytest.mark.parametrize("harm", ["cut", "flip", "empty", "foreign"])
-def test_a_damaged_checkpoint_falls_back_on_the_one_before(
-    make_gan, images, tmp_path, capsys, harm
-):
+HARM = {
+    "cut": lambda data: data[:-7],
+    "header": lambda data: data[:9] + b"\xff" + data[10:],
+    "weights": lambda data: data[:-1000] + bytes([data[-1000] ^ 1]) + data[-999:],
+    "step": lambda data: data.replace(b'\\"step\\": 6', b'\\"step\\": 5'),
+    "empty": lambda data: b"",
+    "foreign": lambda data: b"GIF8",
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_a_damaged_checkpoint_falls_back_on_the_one_before(make_gan, images, tmp_path, harm):
     run = tmp_path / "run"
     mg.train(make_gan(), images, epochs=3, out=run, progress=False)
     expected = contents(run)
     newest = RunFolder(run).states()[0]
-    data = newest.read_bytes()
-    newest.write_bytes(
-        {
-            "cut": data[:-7],
-            "flip": data[:9] + b"\xff" + data[10:],
-            "empty": b"",
-            "foreign": b"GIF8",
-        }[harm]
-    )
-    mg.resume(run, images, progress=False)
-    assert "an older checkpoint is taken" in capsys.readouterr().out
-    assert contents(run) == expected
+    harmed = HARM[harm](newest.read_bytes())
+    assert harmed != newest.read_bytes()
+    newest.write_bytes(harmed)
+    with pytest.warns(UserWarning, match="an older checkpoint is taken"):
+        mg.resume(run, images, progress=False)
+    found = contents(run)
+    assert found.pop("checkpoints/step_00000006.damaged") == harmed
+    assert found == expected
     for path in RunFolder(run).states():
         path.write_bytes(b"")
     with pytest.raises(ValueError, match="no checkpoint of .* can be read"):
         mg.resume(run, images)
+
+
+def test_a_checkpoint_that_cannot_be_opened_now_is_left_alone(
+    make_gan, images, tmp_path, monkeypatch
+):
+    run = tmp_path / "run"
+    mg.train(make_gan(), images, epochs=3, out=run, progress=False)
+    before = contents(run)
+    newest, inner = RunFolder(run).states()[0], state.load_state
+
+    def load_state(path, gan):
+        if path == newest:
+            raise PermissionError(13, "Permission denied", str(path))
+        return inner(path, gan)
+
+    monkeypatch.setattr(state, "load_state", load_state)
+    with pytest.raises(PermissionError):
+        mg.resume(run, images, progress=False)
+    assert contents(run) == before
+
+
+def test_a_run_whose_checkpoints_were_removed_keeps_what_it_has(make_gan, images, tmp_path):
+    run = tmp_path / "run"
+    mg.train(make_gan(), images, out=run, progress=False)
+    shutil.rmtree(run / "checkpoints")
+    before = contents(run)
+    with pytest.raises(ValueError, match="has a log, but no checkpoint"):
+        mg.resume(run, images, progress=False)
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize("edit", [
+    lambda text: b"", lambda text: text[:-20], lambda text: b"# a note\n" + text,
+    lambda text: text.replace(b'"g_loss"', b'"gloss"', 1),
+    lambda text: text.replace(b'"spread": 0', b'"spread": "x", "y": 0', 1),
+    lambda text: b"[" * 100_000 + b"\n" + text,
+])  # fmt: skip
+def test_a_log_that_was_edited_costs_no_picture(make_gan, images, tmp_path, edit):
+    run = tmp_path / "run"
+    mg.train(make_gan(), images, epochs=2, out=run, progress=False)
+    log, pictures = run / "log.jsonl", sorted(os.listdir(run / "samples"))
+    edited = edit(log.read_bytes())
+    log.write_bytes(edited)
+    (run / "samples" / "epoch_9999.png").write_bytes(b"mine")
+    with pytest.warns(UserWarning, match="log.jsonl was edited or damaged"):
+        mg.resume(run, images, progress=False)
+    assert (run / "log.old.jsonl").read_bytes() == edited
+    assert sorted(os.listdir(run / "samples")) == [*pictures, "epoch_9999.png"]
+
+
+@pytest.mark.parametrize("change", [
+    lambda h: h.update(step=float("inf")), lambda h: h.update(step=-1),
+    lambda h: h["updates"].update(g_optimizer=10**400), lambda h: h["updates"].clear(),
+    lambda h: h.pop("progress"), lambda h: h.update(progress=5),
+])  # fmt: skip
+def test_a_hostile_header_changes_nothing(make_gan, tmp_path, monkeypatch, change):
+    gan, written = make_gan(), tensors.write
+    gan.train_step(np.zeros((4, 8, 8, 1), np.float32))
+
+    def write(path, arrays, header):
+        change(header)
+        monkeypatch.setattr(tensors.json, "dumps", lambda value, **_: dumps(value))
+        written(path, arrays, header)
+
+    dumps = json.dumps
+    monkeypatch.setattr(tensors, "write", write)
+    state.save_state(tmp_path / "s.safetensors", gan, {})
+    monkeypatch.undo()
+    other = make_gan(seed=3)
+    before = other.generator.params.flat.copy()
+    with pytest.raises(ValueError, match="s.safetensors"):
+        state.load_state(tmp_path / "s.safetensors", other)
+    np.testing.assert_array_equal(other.generator.params.flat, before)
 
 
 def test_other_data_are_refused(make_gan, images, tmp_path):
@@ -257,7 +312,7 @@ def test_other_data_are_refused(make_gan, images, tmp_path):
     with pytest.raises(ValueError, match="started from arrays in Python: give the data"):
         mg.resume(run)
     for other in (images[:-1], images[::-1]):
-        with pytest.raises(ValueError, match=r"the data are not those .*\(20 images; now"):
+        with pytest.raises(ValueError, match="the data are not those .*: 20 images, now"):
             mg.resume(run, other)
     assert contents(run) == before
 
@@ -282,6 +337,11 @@ def test_data_that_were_given_by_name_are_read_again(make_gan, images, tmp_path,
     (lambda c: c["gan"].update(update="sideways"), "sideways"),
     (lambda c: c["gan"].pop("seed"), "seed"),
     (lambda c: c.pop("data"), "data"),
+    (lambda c: c.update(first_step=float("inf")), "Infinity"),
+    (lambda c: c["gan"].update(fakes_per_real=float("nan")), "NaN"),
+    (lambda c: c["gan"]["g_optimizer"].update(learning_rate=10**400), "garbles"),
+    (lambda c: c["gan"].update(real_targets="all"), "all"),
+    (lambda c: c["data"].pop("count"), "count"),
 ])  # fmt: skip
 def test_a_config_that_was_damaged(make_gan, images, tmp_path, change, words):
     run = tmp_path / "run"

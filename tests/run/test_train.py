@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -111,12 +112,20 @@ def test_every_image_once_an_epoch_in_a_new_order(make_gan, monkeypatch):
 
 
 def test_the_partial_batch_is_dropped_unless_it_is_all_there_is(make_gan, images, monkeypatch):
-    for count, sizes in ((20, [8, 8]), (16, [8, 8]), (8, [8]), (5, [5]), (1, [1])):
+    for count, sizes in ((20, [8, 8]), (16, [8, 8]), (8, [8]), (5, [5]), (2, [2])):
         gan = make_gan()
         seen = record_batches(gan, monkeypatch)
-        history = mg.train(gan, images[:count], epochs=1, progress=False)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            history = mg.train(gan, images[:count], epochs=1, progress=False)
+        assert any("fewer than a batch of 8" in str(w.message) for w in told) == (count < 8)
         assert [len(real) for real, _ in seen] == sizes
         assert history[0]["step"] == len(sizes)
+
+
+def test_one_image_is_no_data(make_gan, images):
+    with pytest.raises(ValueError, match="at least two"):
+        mg.train(make_gan(), images[:1], progress=False)
 
 
 def test_labels_follow_their_images_and_samples_have_a_row_a_class(
@@ -168,6 +177,22 @@ def test_training_moves_the_weights_as_the_steps_themselves_do(make_gan, images)
     np.testing.assert_allclose(
         ours.generator.params.flat, theirs.generator.params.flat, rtol=0, atol=1e-6
     )
+
+
+def test_half_of_the_images_are_mirrored(make_gan, images, monkeypatch):
+    gan = make_gan(batch_size=20)
+    batches = record_batches(gan, monkeypatch)
+    mg.train(gan, images, epochs=20, mirror=True, progress=False)
+    originals = (images / 127.5 - 1).astype(np.float32)
+    mirrored = 0
+    for batch, _ in batches:
+        as_is = [min(np.abs(originals - x).max(axis=(1, 2, 3))) < 1e-5 for x in batch]
+        turned = [min(np.abs(originals[:, :, ::-1] - x).max(axis=(1, 2, 3))) < 1e-5 for x in batch]
+        assert all(a != b for a, b in zip(as_is, turned, strict=True))
+        mirrored += sum(turned)
+    assert 150 < mirrored < 250  # of 400
+    with pytest.raises(ValueError, match="mirror=True needs images"):
+        mg.train(make_gan(flat=True), images, mirror=True, progress=False)
 
 
 def test_history_is_the_mean_of_the_steps(make_gan, images, monkeypatch):

@@ -1,0 +1,208 @@
+"""minigan.run.exchange: layouts, and weights that go and come back, without the frameworks."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import minigan as mg
+from minigan.run import exchange
+
+# layers whose sides are all different; the letters of their axes in the table
+LAYERS = {
+    "Dense": (lambda: mg.Dense(5), (3,), {"in": 3, "out": 5}),
+    "Conv1D": (lambda: mg.Conv1D(5, 2), (9, 3), {"k": 2, "in": 3, "out": 5}),
+    "Conv1DTranspose": (lambda: mg.Conv1DTranspose(5, 2), (9, 3), {"k": 2, "in": 3, "out": 5}),
+    "Conv2D": (lambda: mg.Conv2D(5, (2, 4)), (9, 9, 3), {"kh": 2, "kw": 4, "in": 3, "out": 5}),
+    "Conv2DTranspose": (
+        lambda: mg.Conv2DTranspose(5, (2, 4)),
+        (9, 9, 3),
+        {"kh": 2, "kw": 4, "in": 3, "out": 5},
+    ),
+    "BatchNorm": (mg.BatchNorm, (5,), {"out": 5}),
+    "LayerNorm": (mg.LayerNorm, (4, 5), {"out": 5}),
+    "InstanceNorm": (mg.InstanceNorm, (4, 5), {"out": 5}),
+    "Embedding": (lambda: mg.Embedding(7, 5), (), {"in": 7, "out": 5}),
+    "SpectralNorm": (lambda: mg.SpectralNorm(mg.Dense(5)), (3,), {"out": 5}),
+}
+ROW = re.compile(r"    (\S+|these five) {2,}(\w+) \((.+?)\) {2,}(\S+) \((.+?)\)")
+
+
+def table():
+    """(class, our name, our axes, PyTorch's name, its axes) of each row in the docstring."""
+    rows = [m.groups() for line in exchange.__doc__.splitlines() if (m := ROW.fullmatch(line))]
+    for kind, *rest in rows:
+        for each in list(LAYERS)[:5] if kind == "these five" else [kind]:
+            yield each, *rest
+
+
+@pytest.fixture
+def model():
+    """A model with branches, and state."""
+    stem = mg.Sequential([mg.Dense(18), mg.Reshape((2, 3, 3)), mg.BatchNorm()])
+    label = mg.Sequential([mg.Embedding(4, 6), mg.Reshape((2, 3, 1))])
+    return mg.Sequential(
+        [mg.Parallel([stem, label]), mg.SpectralNorm(mg.Conv2DTranspose(2, (3, 5), strides=2))],
+        input_shape=((5,), ()),
+    )
+
+
+def arrays(model):
+    return {**model.params, **model.state}
+
+
+@pytest.mark.parametrize("row", list(table()), ids=lambda row: f"{row[0]}-{row[1]}")
+def test_the_docstrings_table(row):
+    kind, ours, our_axes, theirs, their_axes = row
+    make, shape, sides = LAYERS[kind]
+    model = mg.Sequential([make()], input_shape=shape)
+    (name,) = (key for key in arrays(model) if key.endswith(f".{ours}"))
+    layer, rng = model.names[0], np.random.default_rng(0)
+    array = arrays(model)[name]
+    assert array.shape == tuple(sides[axis] for axis in our_axes.split(", "))
+    array[...] = rng.standard_normal(array.shape)
+    order = [our_axes.split(", ").index(axis) for axis in their_axes.split(", ")]
+    torch = mg.export_weights(model, layout="torch")[f"{layer}.{theirs}"]
+    assert np.array_equal(torch, array.transpose(order))
+    assert np.array_equal(mg.export_weights(model, layout="keras")[f"{layer}/{ours}"], array)
+
+
+def test_the_table_has_every_array():
+    rows = {(kind, ours) for kind, ours, *_ in table()}
+    for kind, (make, shape, _) in LAYERS.items():
+        model = mg.Sequential([make()], input_shape=shape)
+        names = {key.split(".")[1] for key in arrays(model)}
+        inside = {"kernel", "bias"} if kind == "SpectralNorm" else set()
+        assert {ours for each, ours in rows if each == kind} == names - inside
+
+
+def test_groups_share_an_axis():
+    model = mg.Sequential(
+        [mg.Conv2D(6, 2, groups=2), mg.Conv2DTranspose(9, 2, groups=3)], input_shape=(5, 5, 4)
+    )
+    weights = mg.export_weights(model, layout="torch")
+    assert weights["conv2d.weight"].shape == (6, 4 // 2, 2, 2)
+    assert weights["conv2d_transpose.weight"].shape == (6, 9 // 3, 2, 2)
+
+
+def test_names_of_layers_in_containers(model):
+    assert list(mg.export_weights(model, layout="torch")) == [
+        "parallel_0_dense.weight",
+        "parallel_0_dense.bias",
+        "parallel_0_batch_normalization.weight",
+        "parallel_0_batch_normalization.bias",
+        "parallel_0_batch_normalization.running_mean",
+        "parallel_0_batch_normalization.running_var",
+        "parallel_0_batch_normalization.num_batches_tracked",
+        "parallel_1_embedding.weight",
+        "spectral_normalization.parametrizations.weight.original",
+        "spectral_normalization.bias",
+        "spectral_normalization.parametrizations.weight.0.u",
+    ]
+    assert "spectral_normalization/layer/kernel" in mg.export_weights(model, layout="keras")
+
+
+@pytest.mark.parametrize("layout", exchange.LAYOUTS)
+@pytest.mark.parametrize("kind", ["dictionary", "file"])
+def test_weights_come_back(model, layout, kind, tmp_path):
+    before = mg.export_weights(model, layout=layout)
+    changed = {name: np.asarray(a + 1) for name, a in before.items()}
+    given = changed
+    if kind == "file":
+        from safetensors.numpy import save_file
+
+        given = tmp_path / ("weights.safetensors" if layout == "torch" else "weights.npz")
+        save_file(changed, given) if layout == "torch" else np.savez(given, **changed)
+    ours = {name: a.copy() for name, a in arrays(model).items()}
+    mg.import_weights(model, given, layout=layout)
+    for name, array in arrays(model).items():
+        assert np.array_equal(array, ours[name] + 1)
+    assert before.keys() == mg.export_weights(model, layout=layout).keys()
+
+
+def test_exported_weights_are_copies(model):
+    weights = mg.export_weights(model, layout="keras")
+    weights["parallel_0_dense/kernel"][...] = 7
+    assert not (model.params["parallel.0.dense.kernel"] == 7).any()
+
+
+def test_a_list_in_the_order_of_the_layers():
+    one, two = (
+        mg.Sequential([mg.Dense(3), mg.BatchNorm()], input_shape=(2,), key=mg.random.Key(seed, "w"))
+        for seed in (0, 1)
+    )
+    mg.import_weights(two, list(mg.export_weights(one, layout="keras").values()), layout="keras")
+    assert np.array_equal(one.params.flat, two.params.flat)
+    with pytest.raises(ValueError, match="6 arrays, the list 5; they are dense/kernel, "):
+        mg.import_weights(two, [*one.params.values(), 1], layout="keras")
+
+
+def test_a_list_for_branches_is_refused(model):
+    weights = list(mg.export_weights(model, layout="keras").values())
+    with pytest.raises(ValueError, match="branches.*by name"):
+        mg.import_weights(model, weights, layout="keras")
+
+
+def spoiled(weights):
+    """name -> (weights that do not fit, what the error says)."""
+    name = "parallel_0_dense.weight"
+    other = {key: a for key, a in weights.items() if key != name}
+    return {
+        "missing": (other, f"Missing: {name}. Unknown: none."),
+        "unknown": (weights | {"more": other}, "Missing: none. Unknown: more."),
+        "many": ({}, "dense.weight, .* and 8 more"),
+        "transposed": (other | {name: weights[name].T}, rf"{name} .* \(18, 5\), .* \(5, 18\)"),
+        "words": (other | {name: np.full((18, 5), "a")}, f"{name} should be numbers"),
+    }
+
+
+@pytest.mark.parametrize("what", spoiled({"parallel_0_dense.weight": np.zeros(1)}))
+def test_weights_that_do_not_fit_change_nothing(model, what):
+    weights, message = spoiled(
+        {k: a + 1 for k, a in mg.export_weights(model, layout="torch").items()}
+    )[what]
+    before = {name: a.copy() for name, a in arrays(model).items()}
+    with pytest.raises(ValueError, match=message) as caught:
+        mg.import_weights(model, weights, layout="torch")
+    assert len(str(caught.value).splitlines()) <= 5
+    for name, array in arrays(model).items():
+        assert np.array_equal(array, before[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("weights.pt", b"\x80\x02", "never loaded"),
+        ("weights.safetensors", b"short", "not a whole .safetensors"),
+        ("weights.npz", b"", "not a whole .npz"),
+        ("weights.npz", b"\x80\x02pickle", "not a whole .npz"),
+        ("weights.npz", b"PK\x03\x04cut off", "not a whole .npz"),
+    ],
+)
+def test_files_that_hold_no_weights(model, name, data, message, tmp_path):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=message) as caught:
+        mg.import_weights(model, tmp_path / name, layout="torch")
+    assert name in str(caught.value)
+
+
+def test_objects_in_an_npz_are_not_unpickled(model, tmp_path):
+    np.savez(tmp_path / "weights.npz", **{"a": np.array([None])})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="not a whole .npz"):
+        mg.import_weights(model, tmp_path / "weights.npz", layout="torch")
+
+
+def test_a_file_that_is_not_there(model, tmp_path):
+    with pytest.raises(FileNotFoundError, match="weights.npz"):
+        mg.import_weights(model, tmp_path / "weights.npz", layout="torch")
+
+
+def test_wrong_arguments(model):
+    with pytest.raises(ValueError, match="layout='tensorflow' is unknown.*'torch', 'keras'"):
+        mg.export_weights(model, layout="tensorflow")
+    with pytest.raises(TypeError, match="built Sequential, got a Dense"):
+        mg.export_weights(mg.Dense(3), layout="torch")
+    with pytest.raises(TypeError, match="built Sequential"):
+        mg.export_weights(mg.Sequential([mg.Dense(3)]), layout="torch")
