@@ -22,7 +22,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def classifier(digits):
-    return ClassifierFeatures((28, 28, 1), 10).train(digits[0], digits[1], steps=40)
+    return ClassifierFeatures((28, 28, 1), 10).train(digits[0], digits[1], steps=80)
 
 
 def bars(count=200, shape=(8, 8, 1), seed=0):
