@@ -122,11 +122,11 @@ def evaluate_run(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """What evaluate says of the run at `path`, and its samples beside_nearest training images.
+    """What evaluate says of the run at `path`, and the picture of beside_nearest.
 
     data: as datasets.load takes it; default, what the run was trained on. A conditional generator
-    is asked for the classes that real images in the samples' place have; samples of class c have
-    the seed + c. Raises OSError or ValueError that say what is missing.
+    is asked for the classes that the real images in the samples' place have. Raises OSError or
+    ValueError, which say what is missing.
     """
     generator = SavedGenerator(path)
     images, labels, names = _data(path, generator, data)
@@ -182,12 +182,10 @@ def _data(
     path: str | os.PathLike, generator: SavedGenerator, named: str | os.PathLike | None
 ) -> tuple[np.ndarray, np.ndarray | None, Any]:
     """Images, labels and the classes' names of what the run was trained on, or of `named`."""
-    said = read_config(path)["data"]
+    said, made = read_config(path)["data"], generator.image_shape
     name, options = named or said.get("name"), said.get("options") or {}
-    wanted = generator.image_shape
-    if not imaging.drawable(wanted):
-        raise ValueError(f"{path} makes arrays of shape {wanted}; evaluate judges images")
-    made = imaging.as_nhwc(np.empty((1, *wanted), np.uint8)).shape[1:]
+    if not imaging.drawable(made):
+        raise ValueError(f"{path} makes arrays of shape {made}; evaluate judges images")
     if name is None:
         raise ValueError(
             f"{path} was trained on arrays, and its config.json does not name them.\n"
@@ -208,19 +206,16 @@ def _data(
         )
     if labels is not None and (generator.classes or 1) > 1:
         datasets.check_labels(labels, len(labels), generator.classes, where=str(name))
-    return images, labels, getattr(data, "names", None)
+    return images, labels, data.names
 
 
 def _draw(
     generator: SavedGenerator, count: int, seed: int, wanted: np.ndarray | None
 ) -> np.ndarray:
+    """What `minigan sample` makes of this seed, or these classes of the same latents."""
     if wanted is None:
-        return imaging.as_nhwc(generator.images(count, seed, None)[0])
-    samples = np.empty((count, *generator.image_shape), np.uint8)
-    for label in np.unique(wanted).tolist():
-        mine = wanted == label
-        samples[mine] = generator.images(int(mine.sum()), seed + label, label)[0]
-    return imaging.as_nhwc(samples)
+        return generator.images(count, seed)[0]
+    return generator.draw(generator.noise(count, Key(seed, "sample")), wanted)
 
 
 def _both(figure: Callable[[Any, Any], float], ours: Any, theirs: Any, real: Any) -> Any:

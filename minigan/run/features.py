@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import asarray, home, to_numpy
-from ..layers import BatchNorm, Conv2D, Dense, Flatten, Layer, LeakyReLU, ReLU
+from ..layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, Layer, LeakyReLU, ReLU
 from ..losses import CrossEntropy
 from ..optimizers import Adam
 from ..random import Key
@@ -24,7 +24,9 @@ from .datasets import check_labels
 from .imaging import as_nhwc
 
 _BATCH = 500  # images whose features are computed at once
-_STEP = 100  # images of a step of the classifier's training
+_STEP = 64  # images of a step of the classifier's training
+_STEPS = 100, 1600  # at least, and at most
+_PASSES = 20  # over the images, between these bounds
 _RATE = 4e-3  # Adam's, falling to 0 in a line
 
 
@@ -105,8 +107,10 @@ class ClassifierFeatures(Features):
         stages = _halvings(shape)
         for stage in range(stages):  # 32, 64, 128; from 16 or 8 on where there are more
             width = max(8, 128 >> (max(3, stages) - 1 - stage))
-            layers += _stage(Conv2D(width, 4, **_HALF, **_START))
-        layers += [Flatten(), *_stage(Dense(64, **_START))]
+            layers += _stage(Conv2D(width, 3, **_HALF, **_START))
+            if stage == stages - 2:
+                layers += _stage(Conv2D(width, 3, padding="same", **_START))
+        layers += [Flatten(), Dropout(0.3), *_stage(Dense(64, **_START))]
         self.trunk = Sequential(layers, name="trunk")
         self.model = Sequential(
             [self.trunk, Dense(classes)], input_shape=shape, key=Key(seed, "weights", layer="judge")
@@ -121,20 +125,21 @@ class ClassifierFeatures(Features):
     ) -> ClassifierFeatures:
         """Learn to tell the classes apart, from images that turn, grow and move a little.
 
-        steps: of 100 images; default 1000, or 20 passes over the images if these are fewer, but 100
+        steps: of 64 images; default 1600, or 20 passes over the images if these are fewer, but 100
             at least. progress: called now and then with a line that says how far it is.
         Returns self.
         """
         images = self.check(images)
         labels = check_labels(labels, len(images), self.classes)
-        steps = steps or min(1000, max(100, 20 * len(images) // _STEP))
+        steps = steps or int(np.clip(_PASSES * len(images) // _STEP, *_STEPS))
         loss, optimizer = CrossEntropy(from_logits=True), Adam(_RATE, beta_1=0.9)
         for step in range(steps):
             if progress and step % 10 == 0:
                 progress(f"training a classifier: step {step} of {steps}")
             rng = Key(self.seed, "classifier", step).generator()
             chosen = rng.integers(len(images), size=_STEP)
-            logits, cache = self.model.forward(asarray(_moved(_floats(images[chosen]), rng)))
+            x = asarray(_moved(_floats(images[chosen]), rng))
+            logits, cache = self.model.forward(x, rng=Key(self.seed, "dropout", step))
             _, dlogits = loss(logits, asarray(labels[chosen]))
             _, grads = self.model.backward(dlogits, cache, wrt="params")
             self.model.commit(cache)

@@ -73,3 +73,12 @@ def full_disk(monkeypatch):
         monkeypatch.setattr(os, "fsync", fsync)
 
     return arm
+
+
+@pytest.fixture
+def short_training(monkeypatch):
+    """Classifiers of features.fitted learn in a tenth of their steps, of fewer images."""
+    from minigan.run import features
+
+    monkeypatch.setattr(features, "_STEP", 20)
+    monkeypatch.setattr(features, "_STEPS", (50, 50))

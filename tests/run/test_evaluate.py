@@ -13,6 +13,8 @@ from minigan.run import evaluate as module
 from minigan.run.evaluate import BETTER, beside_nearest, evaluate, evaluate_run, halves
 from minigan.run.features import ClassifierFeatures, RandomFeatures, fitted
 
+pytestmark = pytest.mark.usefixtures("short_training")
+
 
 def pictures(count, seed, classes=(0, 1)):
     """8x8 images with a bright row (class 0) or column (class 1) somewhere, and their classes."""
@@ -96,19 +98,21 @@ def test_a_lost_class_is_told(data, judge):
 
 
 def test_plain_grey_images_pass_for_digits_unless_balls_are_pruned():
-    """Here the usual precision is 0.8; with the classifier trained to its end it is 0.02, but of
-    plain images among 1,000 photographs of flowers 0.58, in random features; with pruned balls 0.06
-    at most.
+    """Plain images of any grey: their usual precision is 0.64 here and 0.07 with pruned balls.
+
+    In the features of the classifier that evaluate trains they are 0.20 and 0, and among 1,000
+    photographs of flowers, in random features, 0.58 and 0.06. Real images have 0.9 and 0.5 or more.
     """
     x, y = mg.datasets.digits()
     x, y = x[::8], y[::8]
-    judge = ClassifierFeatures((28, 28, 1), 10).train(x, y, steps=30)
+    judge = ClassifierFeatures((28, 28, 1), 10).train(x, y, steps=100)
     plain = np.zeros((600, 28, 28, 1), np.uint8)
     plain += np.random.default_rng(0).integers(0, 256, (600, 1, 1, 1)).astype(np.uint8)
     found = figures(plain, (x, y), judge)
-    assert found["precision"][0] > 0.5 and found["precision"][1] > 0.9
-    assert found["precision_pruned"][0] < 0.02 and found["precision_pruned"][1] > 0.5
-    assert found["recall"][0] < 0.02 and found["coverage"][0] < 0.05
+    usual, pruned = found["precision"], found["precision_pruned"]
+    assert usual[0] > 0.3 and pruned[0] < usual[0] / 3
+    assert usual[1] > 0.9 and pruned[1] > 0.5
+    assert found["recall"][0] < 0.05 and found["coverage"][0] < 0.05
     assert found["recall"][1] > 0.9 and found["coverage"][1] > 0.9
 
 
@@ -280,14 +284,12 @@ def test_a_conditional_run_is_asked_for_the_classes_of_real_images(run, tmp_path
     assert set(report["figures"]) == set(BETTER)
     assert report["classes"]["names"] == ["0", "1"]
     assert picture.shape == (3 * 10 - 2, 16 * 10 - 2)
-    # the samples are those of the generator, class by class
+    # the latents are those of `minigan sample`, of the classes of the other half
     _, others = halves(120, 60, 4)
     wanted = labels[others]
     saved = module.SavedGenerator(folder)
-    samples = np.empty((60, 8, 8, 1), np.uint8)
-    for label in (0, 1):
-        here = np.flatnonzero(wanted == label)
-        samples[here] = saved.images(len(here), 4 + label, label)[0]
+    drawn = saved.sample(60, labels=wanted, seed=4)
+    samples = np.rint((drawn + 1) * 127.5).astype(np.uint8)
     expected = evaluate(samples, (images, labels), asked=wanted, seed=4)
     assert report["figures"] == expected["figures"]
     shown = np.concatenate([samples[i, ..., 0] for i in range(2)], axis=1)
@@ -297,7 +299,7 @@ def test_a_conditional_run_is_asked_for_the_classes_of_real_images(run, tmp_path
 def test_an_unconditional_run(run, stored, data):
     folder = run(stored)
     report, _ = evaluate_run(folder, count=70, seed=2)
-    samples, _ = module.SavedGenerator(folder).images(70, 2, None)
+    samples, _ = module.SavedGenerator(folder).images(70, 2)
     assert report["figures"] == evaluate(samples, data, seed=2)["figures"]
     assert report["samples"] == 70 and "class_asked_for" not in report["figures"]
 

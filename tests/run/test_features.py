@@ -22,7 +22,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def classifier(digits):
-    return ClassifierFeatures((28, 28, 1), 10).train(digits[0], digits[1], steps=40)
+    return ClassifierFeatures((28, 28, 1), 10).train(digits[0], digits[1], steps=80)
 
 
 def bars(count=200, shape=(8, 8, 1), seed=0):
@@ -72,14 +72,14 @@ def check_ranking(judge, digits):
     assert d[0] < d[1] / 3 and d[0] < d[2] / 3 and d[1] < d[3]
 
 
-def test_the_same_seed_gives_the_same_features(digits):
-    few, held_out = (digits[0][:300], digits[1][:300]), digits[2][:50]
+def test_the_same_seed_gives_the_same_features():
+    x, y = bars(30)
 
     def learned(seed):
-        return ClassifierFeatures((28, 28, 1), 10, seed).train(*few, steps=3).features(held_out)
+        return ClassifierFeatures((8, 8, 1), 2, seed).train(x, y, steps=3).features(x)
 
     def drawn(seed):
-        return RandomFeatures((28, 28, 1), seed).features(held_out)
+        return RandomFeatures((8, 8, 1), seed).features(x)
 
     for make in (learned, drawn):
         np.testing.assert_array_equal(make(0), make(0))
@@ -129,13 +129,13 @@ def test_a_fifth_of_each_class_is_held_out():
     assert (split(labels)[1] == tested).all() and (split(labels, 1)[1] != tested).any()
 
 
-def test_labels_make_a_classifier():
+def test_labels_make_a_classifier(short_training):
     x, y = bars()
     said = []
     judge = fitted(x, y, progress=said.append)
     assert isinstance(judge, ClassifierFeatures) and judge.classes == 2
     assert judge.held_out == 40 and judge.accuracy >= 0.95
-    assert said[0] == "training a classifier: step 0 of 100" and len(said) == 10
+    assert said[0] == "training a classifier: step 0 of 50" and len(said) == 5
     assert judge.describe() == {
         "name": "a classifier trained on the data", "accuracy": judge.accuracy, "held_out": 40,
     }  # fmt: skip
@@ -144,6 +144,7 @@ def test_labels_make_a_classifier():
     assert judge.accuracy == right.mean()
 
 
+@pytest.mark.cpu("many steps of training")
 def test_its_accuracy_is_of_images_that_it_has_not_seen():
     """Labels that nothing in the images tells can be learned by heart alone."""
     x, _ = bars(100)
@@ -152,6 +153,19 @@ def test_its_accuracy_is_of_images_that_it_has_not_seen():
     learned, _ = split(labels)
     by_heart = (judge.read(judge.features(x[learned])) == labels[learned]).mean()
     assert judge.accuracy < 0.8 < by_heart
+
+
+@pytest.mark.parametrize("images, steps", [(50, 100), (640, 200), (100_000, 1600)])
+def test_steps_are_twenty_passes_within_bounds(images, steps):
+    class Enough(Exception):
+        """The number of steps is known."""
+
+    def stop(line):
+        raise Enough(line)
+
+    x = np.zeros((images, 2, 2, 1), np.uint8)
+    with pytest.raises(Enough, match=f"step 0 of {steps}$"):
+        ClassifierFeatures((2, 2, 1), 1).train(x, np.zeros(images, int), progress=stop)
 
 
 @pytest.mark.parametrize("labels", [None, np.zeros(20, int), np.arange(20)])
@@ -217,6 +231,7 @@ def test_an_image_between_pixels_is_interpolated():
 
 
 @pytest.mark.slow
+@pytest.mark.cpu("many steps of training")
 def test_the_embedded_digits_make_a_good_classifier():
     judge = fitted(*mg.datasets.digits())
     assert judge.held_out >= 1990 and judge.accuracy >= 0.985
