@@ -86,8 +86,11 @@ def test_the_same_seed_gives_the_same_features():
         assert (make(0) != make(1)).any()
 
 
-@pytest.mark.parametrize("judge", [ClassifierFeatures((8, 8, 1), 2), RandomFeatures((8, 8, 1))])
-def test_images_must_be_uint8_of_one_shape(judge):
+@pytest.mark.parametrize("make", [
+    lambda: ClassifierFeatures((8, 8, 1), 2), lambda: RandomFeatures((8, 8, 1)),
+])  # fmt: skip
+def test_images_must_be_uint8_of_one_shape(make):
+    judge = make()
     x = bars(5)[0]
     with pytest.raises(TypeError, match="uint8"):
         judge.features(x / 255)
