@@ -85,6 +85,38 @@ def test_an_update_is_named(images, network):
 
 
 @no_twins
+def test_moments_that_overflow_are_the_updates(images, monkeypatch):
+    """g^2 is infinite in float32 where g is not."""
+    gan = small_gan(d_optimizer="rmsprop", update="joint")
+    steep = [np.full((8, 1), 1e25, np.float32)] * 2
+    monkeypatch.setattr(gan.objective, "d_loss", lambda real, fake: (0.0, *steep))
+    batch = (images[:8] / 127.5 - 1).astype(np.float32)
+    with np.errstate(all="ignore"):
+        assert first_not_finite(gan, batch, None) == "the discriminator's update"
+
+
+@no_twins
+@pytest.mark.parametrize("broken, where", [
+    ("pushforward", "the penalty's forward"), ("pullback_tangent", "the penalty's gradient"),
+])  # fmt: skip
+def test_the_passes_of_a_penalty_are_watched(images, monkeypatch, broken, where):
+    gan = small_gan(penalty="r1", update="joint")
+    layer = gan.D._stages[-1][1]
+    inner = getattr(type(layer), broken)
+
+    def spoilt(self, *args):
+        first, second = inner(self, *args)
+        if broken == "pullback_tangent":
+            return first, {name: g * np.nan for name, g in second.items()}
+        return first * np.nan, second
+
+    monkeypatch.setattr(type(layer), broken, spoilt)
+    batch = (images[:8] / 127.5 - 1).astype(np.float32)
+    found = first_not_finite(gan, batch, None)
+    assert found is not None and found.startswith("discriminator.") and found.endswith(where)
+
+
+@no_twins
 @pytest.mark.parametrize("every", [None, 3])
 def test_a_run_names_step_and_layer_and_stands_at_its_last_checkpoint(
     images, tmp_path, monkeypatch, every

@@ -149,8 +149,8 @@ HUGE = 10**400
         ("data", {"value_range": [0, 0]}, "the lower first"),
         ("data", {"value_range": [-1]}, "unpack"),
         ("data", {"value_range": ["a", "b"]}, "float"),
-        ("data", {"value_range": [0, math.inf]}, "the lower first"),
-        ("data", {"value_range": [math.nan, 1]}, "the lower first"),
+        ("data", {"value_range": [0, math.inf]}, "Infinity is no number"),
+        ("data", {"value_range": [math.nan, 1]}, "NaN is no number"),
         ("data", {"value_range": [0, HUGE]}, "large"),
         ("data", {"value_range": None}, "NoneType"),
         ("data", {"classes": "abc"}, "the names of 3 or fewer"),
@@ -172,7 +172,7 @@ def test_a_damaged_config_is_one_short_error(make_gan, tmp_path, part, change, w
     if words is None:
         assert mg.SavedGenerator(folder).images(2)[0].shape == (2, 8, 8, 1)
         return
-    with pytest.raises(ValueError, match="config.json was damaged or edited: ") as caught:
+    with pytest.raises(ValueError, match=r"config.json .*damaged or edited") as caught:
         mg.SavedGenerator(folder)
     text = str(caught.value)
     assert words in text and len(text) < 500 + len(str(folder)) and "\n" not in text
