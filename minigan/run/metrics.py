@@ -58,7 +58,7 @@ def overlap(samples: Any, real: Any, k: int = NEIGHBOURS) -> dict[str, float]:
     samples, real = _features("overlap", k + 1, samples=samples, real=real)
     radius = radii(real, k)
     balls, held = inside(samples, real, radius)
-    small = radius <= np.median(radius) + 1e-7 * radius.max()  # equal ones may round apart
+    small = radius <= np.median(radius) * (1 + 1e-9)  # rounding parts radii that are equal
     among_small, _ = inside(samples, real[small], radius[small])
     recalled, _ = inside(real, samples, radii(samples, k))
     return {

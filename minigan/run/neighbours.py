@@ -34,13 +34,21 @@ def nearest(
     return found, np.sqrt(least)
 
 
-def radii(points: np.ndarray, k: int) -> np.ndarray:
-    """The distance of each row (N, F) to the k-th nearest of the others: (N,). N is above k."""
-    least = np.full((len(points), k), np.inf)
-    for rows, _, squares, _ in _blocks(points, points, np.arange(len(points))):
+def distances(a: np.ndarray, b: np.ndarray, k: int, skip: np.ndarray | None = None) -> np.ndarray:
+    """The distances of each row of a (N, F) to the k nearest rows of b (M, F): (N, k), rising.
+
+    skip: as for nearest; there are k other rows at least.
+    """
+    least = np.full((len(a), k), np.inf)
+    for rows, _, squares, _ in _blocks(a, b, skip):
         together = np.concatenate([least[rows], squares], axis=1)
         least[rows] = np.partition(together, k - 1, axis=1)[:, :k]
-    return np.sqrt(least.max(axis=1))
+    return np.sqrt(np.sort(least, axis=1))
+
+
+def radii(points: np.ndarray, k: int) -> np.ndarray:
+    """The distance of each row (N, F) to the k-th nearest of the others: (N,). N is above k."""
+    return distances(points, points, k, np.arange(len(points)))[:, -1]
 
 
 def inside(
@@ -79,9 +87,10 @@ def _blocks(
             yy = (y * y).sum(axis=1)
             columns = slice(j, j + len(y))
             squares = xx[:, None] + yy - 2 * (x @ y.T)
-            np.maximum(squares, 0, out=squares)
+            rounding = eps * float(xx.max() + yy.max())
+            squares[squares < rounding] = 0  # the same point, or below what can be told
             if skip is not None:
                 own = skip[rows] - j
                 here = np.flatnonzero((own >= 0) & (own < len(y)))
                 squares[here, own[here]] = np.inf
-            yield rows, columns, squares, eps * float(xx.max() + yy.max())
+            yield rows, columns, squares, rounding

@@ -77,8 +77,8 @@ def full_disk(monkeypatch):
 
 @pytest.fixture
 def short_training(monkeypatch):
-    """Classifiers of features.fitted learn in a tenth of their steps, of fewer images."""
+    """Classifiers learn in thirty steps, of fewer images."""
     from minigan.run import features
 
     monkeypatch.setattr(features, "_STEP", 20)
-    monkeypatch.setattr(features, "_STEPS", (50, 50))
+    monkeypatch.setattr(features, "_STEPS", (30, 30))

@@ -124,7 +124,7 @@ def test_progress_is_for_a_terminal(runs, short_training, capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert json.loads(out)["samples"] == 10
     steps = err.split("\r\x1b[K")
-    assert steps[1] == "training a classifier: step 0 of 50" and steps[-1] == ""
+    assert steps[1] == "training a classifier: step 0 of 30" and steps[-1] == ""
     assert "samples" in steps and "\n" not in err
 
 

@@ -138,7 +138,7 @@ def test_labels_make_a_classifier(short_training):
     judge = fitted(x, y, progress=said.append)
     assert isinstance(judge, ClassifierFeatures) and judge.classes == 2
     assert judge.held_out == 40 and judge.accuracy >= 0.95
-    assert said[0] == "training a classifier: step 0 of 50" and len(said) == 5
+    assert said[0] == "training a classifier: step 0 of 30" and len(said) == 3
     assert judge.describe() == {
         "name": "a classifier trained on the data", "accuracy": judge.accuracy, "held_out": 40,
     }  # fmt: skip

@@ -9,7 +9,7 @@ import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from minigan.run.metrics import frechet_distance, overlap
 
@@ -157,6 +157,7 @@ def test_overlap_is_what_the_papers_loops_give(k, real_count):
     hnp.arrays(np.int64, st.tuples(st.integers(4, 12), st.just(2)), elements=st.integers(0, 4)),
     hnp.arrays(np.int64, st.tuples(st.integers(4, 12), st.just(2)), elements=st.integers(0, 4)),
 )
+@example(np.zeros((4, 2), int), np.array([[0, 1], *[[2, 1]] * 3, [1, 4], *[[1, 1]] * 4]))
 def test_overlap_where_many_distances_are_equal(samples, real):
     assert overlap(samples, real, 3) == pytest.approx(by_loops(samples, real, 3), abs=1e-12)
 

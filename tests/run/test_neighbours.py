@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minigan.run import neighbours
-from minigan.run.neighbours import inside, nearest, radii
+from minigan.run.neighbours import distances, inside, nearest, radii
 
 
 @pytest.fixture(params=["one block", "many blocks"], autouse=True)
@@ -39,6 +39,16 @@ def test_the_nearest(sets):
     index, distance = nearest(a, b, skip)
     np.testing.assert_array_equal(index, expected.argsort(axis=1)[:, 1])
     np.testing.assert_allclose(distance, np.sort(expected, axis=1)[:, 1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 3, 43])
+def test_the_nearest_few(sets, k):
+    a, b = sets
+    expected = np.sort(table(a, b), axis=1)
+    np.testing.assert_allclose(distances(a, b, k), expected[:, :k], rtol=1e-12)
+    second = table(a, b).argsort(axis=1)[:, 1]
+    rest = np.delete(expected, 1, axis=1)[:, : min(k, 42)]
+    np.testing.assert_allclose(distances(a, b, min(k, 42), second), rest, rtol=1e-12)
 
 
 def test_of_equally_near_points_the_first():
@@ -77,7 +87,8 @@ def test_a_ball_holds_its_surface(offset, k):
     points = np.random.default_rng(2).normal(size=(200, 64)) + offset
     balls, held = inside(points, points, radii(points, k))
     assert (held == k + 1).all() and balls.sum() == 200 * (k + 1)
-    points[100:] = points[:100]  # each twice: a radius of 0 for k = 1
+    points[100:] = points[:100]  # each twice
+    assert (radii(points, 1) == 0).all()
     _, held = inside(points, points, radii(points, k))
     assert (held >= k + 1).all() and (held <= k + 2).all()
 
