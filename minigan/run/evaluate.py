@@ -147,8 +147,9 @@ def evaluate_run(
     options: Any = {"asked": wanted, "judge": judge, "seed": seed, "progress": progress}
     report = evaluate(samples, (images, labels), **options)
     if report["classes"]:
-        known = range(len(report["classes"]["real"])) if names is None else names
-        report["classes"] = {"names": [str(name) for name in known], **report["classes"]}
+        known = dict(enumerate(names or ()))  # perhaps of classes without images, or of none
+        found = range(len(report["classes"]["real"]))
+        report["classes"] = {"names": [str(known.get(c, c)) for c in found], **report["classes"]}
     return report, beside_nearest(samples[:16], images, judge)
 
 

@@ -323,6 +323,16 @@ def test_a_conditional_run_is_asked_for_the_classes_of_real_images(run, tmp_path
     np.testing.assert_array_equal(np.delete(picture[:8, :18], [8, 9], axis=1), shown)
 
 
+@pytest.mark.parametrize("names", [("row", "column", "never"), ("row",), None])
+def test_names_of_classes(names, run, stored, data, monkeypatch):
+    folder = run(stored)
+    given = mg.datasets.Dataset(*data, names)
+    monkeypatch.setattr(module.datasets, "load", lambda name: given)
+    report, _ = evaluate_run(folder, count=20)
+    expected = {None: ["0", "1"], ("row",): ["row", "1"]}.get(names, ["row", "column"])
+    assert report["classes"]["names"] == expected
+
+
 def test_an_unconditional_run(run, stored, data):
     folder = run(stored)
     report, _ = evaluate_run(folder, count=70, seed=2)
