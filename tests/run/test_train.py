@@ -18,6 +18,9 @@ from minigan.random import Key
 from minigan.run.train import TrainingStopped
 
 
+no_twins = pytest.mark.cpu("a replay watches the layers, which their twins on a device would share")
+
+
 def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -219,6 +222,7 @@ def test_on_epoch_is_called_after_the_files_are_written(make_gan, images, tmp_pa
     assert calls == [(1, history[0], 1), (2, history[1], 2)]
 
 
+@no_twins
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_stops_at_its_step(make_gan, images, tmp_path, monkeypatch, bad):
     gan, out = make_gan(), tmp_path / "run"
@@ -242,6 +246,7 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(make_gan, images, tmp_path,
     assert os.listdir(out / "samples") == ["epoch_0001.png"]
 
 
+@no_twins
 def test_weights_that_are_not_finite_are_never_saved(make_gan, images, tmp_path, monkeypatch):
     gan, out = make_gan(), tmp_path / "run"
     step = gan.train_step
