@@ -17,7 +17,6 @@ import minigan as mg
 from minigan.random import Key
 from minigan.run.train import TrainingStopped
 
-
 no_twins = pytest.mark.cpu("a replay watches the layers, which their twins on a device would share")
 
 
