@@ -351,7 +351,7 @@ def reached(run):
 def test_two_processes_do_not_train_in_one_folder(run, tmp_path):
     words = ("--data", "few.npz", "--size", 32, "--width", 4, "--epochs", 100_000, "--out", "run")
     process = start(words, tmp_path)
-    while not Path("run/samples").exists():
+    while not Path("run/log.jsonl").exists():
         time.sleep(0.05)
     code, _, err = run("train", "--resume", "run")
     assert code == 2 and "another process is training in run" in err
