@@ -262,6 +262,7 @@ def test_a_full_disk_exits_with_1(run, digits_npz, full_disk):
     assert "config.json" in os.listdir("run")
 
 
+@pytest.mark.cpu("a replay watches the layers, which their twins on a device would share")
 def test_a_diverged_run_exits_with_1(run, digits_npz, monkeypatch):
     step = mg.GAN.train_step
 
