@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..layers.base import Layer
 from ..layers.merge import Parallel
 from ..sequential import Sequential
+from .patches import Method, Patches, backward_passes
 
 
 class _Found(Exception):
@@ -23,7 +22,8 @@ def first_not_finite(gan: Any, real: Any, labels: Any) -> str | None:
 
     E.g. "discriminator.conv2d_1, forward". If one did, the GAN is left in the midst of its step.
     """
-    with _watched(gan):
+    with Patches() as patches:
+        _watch(gan, patches)
         try:
             gan.train_step(real, labels)
         except _Found as found:
@@ -31,41 +31,33 @@ def first_not_finite(gan: Any, real: Any, labels: Any) -> str | None:
     return None
 
 
-@contextmanager
-def _watched(gan: Any) -> Iterator[None]:
+def _watch(gan: Any, patches: Patches) -> None:
     """Each layer's passes, and each update, raise _Found at the first result that is not finite."""
-    patched: list[tuple[Any, str]] = []
+    for side, model in (("generator", gan.generator), ("discriminator", gan.D)):
+        for name, layer in _leaves(model, side):
+            patches.wrap(layer, "compute", _checked(f"{name}, forward", _first))
+            for method in backward_passes(layer):
+                patches.wrap(layer, method, _checked(f"{name}, backward", _gradients))
+            for method, (what, results) in _OF_PENALTIES.items() if gan.penalties else ():
+                patches.wrap(layer, method, _checked(f"{name}, the penalty's {what}", results))
+        optimizer = getattr(gan, f"{side[0]}_optimizer")
+        after = partial(_after_update, model, optimizer)
+        patches.wrap(gan, f"update_{side[0]}", _checked(f"the {side}'s update", after))
 
-    def watch(owner: Any, method: str, where: str, results: Any) -> None:
-        inner = getattr(owner, method)
 
+def _checked(where: str, results: Any) -> Any:
+    """What to put around a method whose result has these arrays."""
+
+    def around(inner: Method) -> Method:
         def checked(*args: Any) -> Any:
             result = inner(*args)
             if not all(bool(np.isfinite(a).all()) for a in results(result)):
                 raise _Found(where)
             return result
 
-        setattr(owner, method, checked)
-        patched.append((owner, method))
+        return checked
 
-    try:
-        for side, model in (("generator", gan.generator), ("discriminator", gan.D)):
-            for name, layer in _leaves(model, side):
-                watch(layer, "compute", f"{name}, forward", _first)
-                watch(layer, "pullback", f"{name}, backward", _gradients)
-                if type(layer).pullback_over is not Layer.pullback_over:  # else it calls pullback
-                    watch(layer, "pullback_over", f"{name}, backward", _gradients)
-                if gan.penalties:
-                    watch(layer, "pullback_kept", f"{name}, the penalty's backward", _first)
-                    watch(layer, "pushforward", f"{name}, the penalty's forward", _first)
-                    watch(layer, "pullback_tangent", f"{name}, the penalty's gradient", _gradients)
-            optimizer = getattr(gan, f"{side[0]}_optimizer")
-            after = partial(_after_update, model, optimizer)
-            watch(gan, f"update_{side[0]}", f"the {side}'s update", after)
-        yield
-    finally:
-        for owner, method in patched:
-            delattr(owner, method)  # the class's own is seen again
+    return around
 
 
 def _first(result: Any) -> list[Any]:
@@ -80,6 +72,13 @@ def _after_update(model: Any, optimizer: Any, result: Any) -> list[Any]:
 def _gradients(result: Any) -> list[Any]:
     dx, grads = result
     return [a for a in (dx, *grads.values()) if a is not None]
+
+
+_OF_PENALTIES = {
+    "pullback_kept": ("backward", _first),
+    "pushforward": ("forward", _first),
+    "pullback_tangent": ("gradient", _gradients),
+}
 
 
 def _leaves(layer: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -152,21 +152,11 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _resume(args: argparse.Namespace) -> int:
+    from .assemble import stepping
     from .train import resume
 
     given = {name for name, value in vars(args).items() if value not in (None, False)}
-    odd = given - {
-        "resume",
-        "data",
-        "epochs",
-        "quiet",
-        "json",
-        "backend",
-        "command",
-        "run",
-        *_RATES,
-    }
-    if odd:
+    if odd := given - _WITH_RESUME:
         words = ", ".join("NAME" if n == "name" else f"--{n}" for n in sorted(odd))
         raise ValueError(
             f"--resume goes on as the run was started, so it takes no {words.replace('_', '-')}.\n"
@@ -174,7 +164,7 @@ def _resume(args: argparse.Namespace) -> int:
             "--d-lr and --clip-gradients, to go on with others."
         )
     show = _Show(args)
-    changed = {f"{side}_optimizer": _stepping(args, side) for side in "gd"}
+    changed = {f"{side}_optimizer": stepping(args, side) for side in "gd"}
     _, history = resume(
         args.resume, args.data, args.epochs, show.epoch, show.bar,
         {name: options for name, options in changed.items() if options},
@@ -184,13 +174,10 @@ def _resume(args: argparse.Namespace) -> int:
     return show.end(args.resume)
 
 
-_RATES = ("lr", "g_lr", "d_lr", "clip_gradients")
-
-
-def _stepping(args: argparse.Namespace, side: str) -> dict[str, float]:
-    from .assemble import stepping
-
-    return stepping(args, side)
+_WITH_RESUME = {
+    *("resume", "data", "epochs", "lr", "g_lr", "d_lr", "clip_gradients"),
+    *("quiet", "json", "backend", "command", "run"),
+}
 
 
 class _Show:

@@ -20,6 +20,7 @@ from ..layers import Parallel, Reshape, activations
 from ..layers.arguments import one_of, show_shape
 from ..layers.base import Layer
 from ..layers.container import Container
+from ..sampler import is_conditional
 from ..sequential import Sequential, is_labels
 from .files import make_folder, write_bytes
 
@@ -64,7 +65,7 @@ class Exporter:
     def flow(self) -> Any:
         """The value that comes out of the model when its inputs' names go in."""
         names = tuple(each.name for each in self.inputs)
-        return self._flow(self.model, names if is_split(self.model) else names[0], (), "x")
+        return self._flow(self.model, names if is_conditional(self.model) else names[0], (), "x")
 
     def _flow(self, layer: Layer, value: Any, way: Way, lane: str) -> Any:
         if type(layer) is Sequential:  # a subclass may compute something else
@@ -140,6 +141,11 @@ class SourceWriter(Exporter):
         names = [name for name in self.imports if re.search(rf"(?<![\w.]){name}\.", code)]
         return "\n".join(self.imports[name] for name in names)
 
+    def filled(self, page: str, body: str, about: str, **more: str) -> str:
+        """The text of the file: the page with what both exports say in it."""
+        described, imports = self.described(about), self.imported(body)
+        return page.format(role=self.role, described=described, imports=imports, body=body, **more)
+
     def described(self, about: str) -> str:
         """What goes in and what comes out, a line each, and the sentence, for a docstring."""
         values = [*self.inputs, Input(self.output, self.model.output_shape, None)]
@@ -199,15 +205,11 @@ def reshaped(model: Sequential, shape: tuple[int, ...]) -> Sequential:
     return other
 
 
-def is_split(model: Layer) -> bool:
-    """Whether a model takes a tuple of inputs."""
-    return bool(model.input_shape) and isinstance(model.input_shape[0], tuple)
-
-
 def inputs_of(model: Sequential, role: str) -> list[Input]:
     """A model's inputs, in order: "z" or "images", and "labels"."""
     data = ROLES[one_of(role, tuple(ROLES), "role", "export")][0]
-    shapes = list(enumerate(model.input_shape)) if is_split(model) else [(None, model.input_shape)]
+    takes = model.input_shape
+    shapes = list(enumerate(takes)) if is_conditional(model) else [(None, takes)]
     if any(shape and isinstance(shape[0], tuple) for _, shape in shapes):
         raise ValueError(f"export: {model.name} takes tuples of tuples, {model.input_shape}")
     found: list[Input] = []

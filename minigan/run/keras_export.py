@@ -93,14 +93,7 @@ class KerasWriter(SourceWriter):
             helpers=self.helpers(),
             lines=indent("\n".join([*inputs, *self.lines, result]), "    "),
         )
-        return _PAGE.format(
-            role=self.role,
-            output=self.output,
-            inputs=names,
-            described=self.described(about),
-            imports=self.imported(body),
-            body=body,
-        )
+        return self.filled(_PAGE, body, about, output=self.output, inputs=names)
 
     def layer(self, kind: str, x: str, *arguments: Any, **options: Any) -> str:
         """x, passed through one of Keras' layers."""

@@ -50,6 +50,7 @@ class Loop:
         self.viewer = watch.Viewer(gan, batches)
         self.drawable = imaging.drawable(batches.image_shape)
         self.d_bounds = watch.d_bounds(gan)
+        self._order: tuple[int, Any] = (-1, None)  # an epoch, and the order of its images
         self.history: list[dict[str, Any]] = []
         self.partial: dict[str, float] = {}
 
@@ -69,25 +70,24 @@ class Loop:
                 raise KeyboardInterrupt(str(stop) or f"interrupted. {self._go_on()}") from None
         return self.history
 
-    @property
-    def epochs_done(self) -> int:
-        """How many epochs are whole."""
-        return (self.gan.step_count - self.first) // self.steps
+    def place(self, step: int) -> tuple[int, int]:
+        """(epochs that are whole after so many steps, steps in the present one)."""
+        return divmod(step - self.first, self.steps)
 
     def _go_on(self) -> str:
         return f"To go on: minigan train --resume {self.folder.path}" if self.folder else ""
 
     def batch(self, step: int) -> tuple[Any, Any]:
         """The real images and labels of a step: a slice of its epoch's own order."""
-        epoch, place = divmod(step - self.first, self.steps)
-        key = Key(self.gan.seed, "shuffle", self.first + epoch * self.steps)
-        if getattr(self, "_ordered", None) != key:
-            self._order = key.generator().permutation(len(self.batches))
-            self._ordered = key
-        real, labels = self.batches.batch(self._order[place * self.batch_size :][: self.batch_size])
+        epoch, place = self.place(step)
+        if self._order[0] != epoch:
+            key = Key(self.gan.seed, "shuffle", self.first + epoch * self.steps)
+            self._order = epoch, key.generator().permutation(len(self.batches))
+        chosen = self._order[1][place * self.batch_size :][: self.batch_size]
+        real, labels = self.batches.batch(chosen)
         if self.mirror:
-            chosen = Key(self.gan.seed, "mirror", step).generator().random(len(real)) < 0.5
-            real[chosen] = real[chosen][:, :, ::-1]  # (N, H, W, C)
+            turned = Key(self.gan.seed, "mirror", step).generator().random(len(real)) < 0.5
+            real[turned] = real[turned][:, :, ::-1]  # (N, H, W, C)
         return real, labels
 
     def save(self, meter: Meter | None = None) -> None:
@@ -100,7 +100,7 @@ class Loop:
         self.folder.save_state(self.gan, {"partial": partial}, self.keep)
 
     def _epoch(self, bar: Any, interrupted: threading.Event) -> None:
-        epoch, start = divmod(self.gan.step_count - self.first, self.steps)
+        epoch, start = self.place(self.gan.step_count)
         bar.set_description_str(f"{epoch + 1}/{self.epochs} ", refresh=False)
         meter = Meter(self.gan.step_count, bar, self.partial, start)
         started = time.perf_counter()

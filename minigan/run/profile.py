@@ -15,6 +15,7 @@ from ..layers.linear import Linear
 from ..layers.stage import Wrapped
 from ..layers.upsampled import UpsampledConv
 from ..penalties import images_of
+from .patches import Method, Patches, backward_passes
 
 FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
 
@@ -37,37 +38,36 @@ class Profile:
     def __init__(self, gan: GAN) -> None:
         self.gan = gan
         self.rows: dict[tuple[str, str, str], Spent] = {}
-        self._patched: list[tuple[Any, str]] = []
+        self._patches = Patches()
 
     def __enter__(self) -> Profile:
         for network, model in (("G", self.gan.generator), ("D", self.gan.D)):
             for name, stage in model._stages:
                 self._watch(stage, "compute", (network, name, FORWARD))
-                self._watch(stage, "pullback", (network, name, BACKWARD))
-                if type(stage).pullback_over is not Layer.pullback_over:  # else it calls pullback
-                    self._watch(stage, "pullback_over", (network, name, BACKWARD))
+                for method in backward_passes(stage):
+                    self._watch(stage, method, (network, name, BACKWARD))
         self._watch(self.gan, "update_d", ("D", "optimizer", UPDATE))
         self._watch(self.gan, "update_g", ("G", "optimizer", UPDATE))
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        for owner, method in self._patched:
-            delattr(owner, method)  # the class's own is seen again
-        self._patched.clear()
+        self._patches.__exit__(*exception)
 
     def _watch(self, owner: Any, method: str, row: tuple[str, str, str]) -> None:
-        spent, inner = self.rows.setdefault(row, Spent()), getattr(owner, method)
+        spent = self.rows.setdefault(row, Spent())
 
-        def timed(*args: Any) -> Any:
-            start = time.perf_counter()
-            result = inner(*args)
-            spent.seconds += time.perf_counter() - start
-            spent.calls += 1
-            spent.flops += flops(owner, method, args)
-            return result
+        def around(inner: Method) -> Method:
+            def timed(*args: Any) -> Any:
+                start = time.perf_counter()
+                result = inner(*args)
+                spent.seconds += time.perf_counter() - start
+                spent.calls += 1
+                spent.flops += flops(owner, method, args)
+                return result
 
-        setattr(owner, method, timed)
-        self._patched.append((owner, method))
+            return timed
+
+        self._patches.wrap(owner, method, around)
 
     def table(self) -> str:
         """The rows as text, the longest first."""

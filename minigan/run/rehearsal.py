@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..backend import fetched
 from ..sequential import stacked_summary
+from .bench_worker import peak_megabytes
 from .loop import Loop
 
 
@@ -80,9 +80,4 @@ def memory() -> int:
 
     if xp() is not np:
         return round(xp().get_default_memory_pool().total_bytes() / 1e6)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
+    return round(peak_megabytes() or 0)

@@ -7,7 +7,6 @@ few integers. Tensors are named "<network>/params/<name>", "<network>/state/<nam
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from typing import Any
@@ -81,11 +80,8 @@ def _facts(path: str | os.PathLike, header: Any) -> tuple[int, dict[str, int], d
 
 def _digest(facts: Any, arrays: dict[str, np.ndarray]) -> str:
     """A hash of all that a state says, which tells damage that leaves the file readable."""
-    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
-    for name in sorted(arrays):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(arrays[name]).data)
-    return digest.hexdigest()
+    parts = [part for name in sorted(arrays) for part in (name.encode(), arrays[name])]
+    return tensors.digest(json.dumps(facts, sort_keys=True).encode(), *parts)
 
 
 def is_finite(gan: Any) -> bool:

@@ -92,13 +92,7 @@ class TorchWriter(SourceWriter):
             inputs=", ".join(each.name for each in self.inputs),
             lines=indent("\n".join([*self.lines, f"return {result}"]), " " * 8),
         )
-        return _PAGE.format(
-            role=self.role,
-            title=title,
-            described=self.described(about),
-            imports=self.imported(body),
-            body=body,
-        )
+        return self.filled(_PAGE, body, about, title=title)
 
     def theirs(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*shape[-1:], *shape[:-1])  # channels first

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import operator
 import os
@@ -13,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import to_numpy
 from ..gan import GAN
 from ..layers.base import to_config
 from ..random import Key
 from . import checkpoint, datasets
 from .folder import RunFolder, read_config, refuse_used, where
 from .loop import Loop, TrainingStopped
+from .tensors import digest
 
 __all__ = ["TrainingStopped", "image_shape", "resume", "train"]
 
@@ -111,7 +110,7 @@ def resume(
         data = _same_data(config, gan, data)
         loop = Loop(gan, _batches(gan, data), config, folder, on_epoch)
         _refuse_other_data(config, loop.batches)
-        done = loop.epochs_done
+        done, _ = loop.place(gan.step_count)
         if loop.end < gan.step_count:
             raise ValueError(f"the run has {done} epochs already; --epochs is how many in all")
         if optimizers:
@@ -207,10 +206,10 @@ def _config(loop: Loop, data: Any) -> dict[str, Any]:
             "classes": list(names) if names and gan.classes else None,
             "image_shape": list(batches.image_shape),
             "value_range": list(batches.value_range),
-            "digest": _digest(batches.images, batches.labels),
+            "digest": digest(batches.images, batches.labels),
         },
         "networks": {name: to_config(network) for name, network in networks.items()},
-        "weights": _digest(*(network.params.flat for network in networks.values())),
+        "weights": digest(*(network.params.flat for network in networks.values())),
     }
 
 
@@ -218,15 +217,6 @@ def _source(data: Any) -> dict[str, Any]:
     """Where a data set can be read again, if it says so."""
     source = getattr(data, "source", None)
     return {"name": source[0], "options": source[1]} if source else {}
-
-
-def _digest(*arrays: Any) -> str:
-    """A hash of the arrays' bytes; None counts as nothing."""
-    digest = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        if array is not None:
-            digest.update(np.ascontiguousarray(to_numpy(array)).data)
-    return digest.hexdigest()
 
 
 def _rebuilt(folder: RunFolder, config: dict[str, Any]) -> GAN:
@@ -250,7 +240,7 @@ def _rebuilt(folder: RunFolder, config: dict[str, Any]) -> GAN:
     except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         what = " ".join(str(error).split())[:200]
         raise ValueError(f"{where} lacks or garbles {what}; it was damaged or edited") from error
-    weights = _digest(*(network.params.flat for network in networks))
+    weights = digest(*(network.params.flat for network in networks))
     if not saved and weights != known[0]:
         raise ValueError(
             f"{folder.path} has no checkpoint, and its first weights cannot be drawn again (they "
@@ -280,7 +270,7 @@ def _same_data(config: dict[str, Any], gan: GAN, data: Any) -> Any:
 
 
 def _refuse_other_data(config: dict[str, Any], batches: datasets.Batches) -> None:
-    if _digest(batches.images, batches.labels) != config["data"]["digest"]:
+    if digest(batches.images, batches.labels) != config["data"]["digest"]:
         raise ValueError(
             "the data are not those that the run was started with, so it cannot go on as it would "
             f"have: {config['data']['count']} images, now {len(batches)}, or others of them.\n"

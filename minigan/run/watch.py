@@ -18,6 +18,7 @@ from ..backend import move, to_numpy
 from ..gan import generator_update
 from ..objectives import WassersteinGAN
 from ..random import Key
+from .patches import Patches
 
 ROWS, COLUMNS = 8, 8
 _GRADIENT_BATCH = 16
@@ -63,11 +64,13 @@ class Viewer:
         z, real = gan.generator.cast_input(z), gan.discriminator.cast_input(real)
         z, real = move((z, real), gan.generator.home)
         norms: list[float] = []
-        gan.update_g = lambda grads, cache: norms.append(_norm(grads.flat))
-        try:
+
+        def noted(grads: Any, cache: Any) -> None:
+            norms.append(_norm(grads.flat))
+
+        with Patches() as patches:
+            patches.wrap(gan, "update_g", lambda inner: noted)
             generator_update(gan, gan.D, gan.generator, z, real)
-        finally:
-            del gan.update_g  # the class's own is seen again
         return norms[0]
 
 
