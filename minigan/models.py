@@ -203,19 +203,21 @@ def dcgan(
     With `classes` G takes z beside an embedding of the label, and D's logit is the inner product of
     the image's features with an embedding of the label (Miyato and Koyama, 2018).
     """
+    downs = [width << i for i in range(dcgan_halvings(size))]
+    return _dcgan(size, channels, downs[::-1], downs, latent_dim, dropout, classes, dtype, seed)
+
+
+def dcgan_halvings(size: int) -> int:
+    """How often `dcgan` halves images of `size` pixels a side. Raises ValueError."""
     side = size
     while side % 2 == 0 and side > 6:
         side //= 2
     if not 4 <= side <= 8 or side == size:
         raise ValueError(
-            f"dcgan: size={size} cannot be halved to a map of 4 to 8 pixels a side; such sizes "
-            f"are {', '.join(map(str, DCGAN_SIZES))}"
+            f"dcgan: size={size} cannot be halved to a map of 4 to 8 pixels a side; 28, 32, 48, "
+            "64, 80, 96 and 128 can"
         )
-    downs = [width << i for i in range((size // side).bit_length() - 1)]
-    return _dcgan(size, channels, downs[::-1], downs, latent_dim, dropout, classes, dtype, seed)
-
-
-DCGAN_SIZES = (32, 48, 64, 80, 96, 128)
+    return (size // side).bit_length() - 1
 
 
 def clear_flowers(

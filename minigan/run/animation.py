@@ -36,7 +36,7 @@ def numbered(folder: Path) -> list[Path]:
 def thinned(paths: list[Path], most: int) -> list[Path]:
     """At most `most` of the paths, evenly spaced, with the first and the last."""
     if most < 2:
-        raise ValueError(f"a film needs 2 pictures or more, not {most}")
+        raise ValueError(f"at most {most} pictures is no film: let it be 2 or more")
     if len(paths) <= most:
         return paths
     return [paths[i * (len(paths) - 1) // (most - 1)] for i in range(most)]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from .. import models, recipes
 from ..compatibility import ties_images
@@ -34,9 +37,12 @@ def assemble(args: Any) -> Assembly:
     if name is None and args.recipe == "reference":
         raise ValueError("--recipe reference goes with a published network: give its NAME")
     network, recipe = (_OWN, args.recipe or _OWN) if name is None else choose(name, args.recipe)
+    # what is wrong on the command line is told before the data take their time
+    recipe, changed = recipes.with_objective(recipes.get(recipe), args.objective, args.penalty)
+    if args.size and name is None:
+        models.dcgan_halvings(args.size)
     data = _load(args, name, network)
     networks = _own(data, args) if name is None else _named(network, data, args)
-    recipe, changed = recipes.with_objective(recipes.get(recipe), args.objective, args.penalty)
     gan = GAN(*networks, **_with_tips(recipe, args, len(data[0])), seed=args.seed)
     _refuse_unbounded(gan)
     notes = [f"for {args.objective}: {', '.join(changed)}"] if changed else []
@@ -47,6 +53,11 @@ def assemble(args: Any) -> Assembly:
 
 def choose(name: str, recipe: str | None) -> tuple[str, str]:
     """(network, recipe) of `minigan train NAME --recipe RECIPE`."""
+    if name not in models.NAMES and datasets.is_known(name):
+        raise ValueError(
+            f"{name!r} is a data set, not a network: minigan train --data {name}, perhaps with "
+            "--size 64"
+        )
     models.get(name)  # an error names the known ones
     network, own = recipes.DEFAULT.get(name, (name, name))
     if recipe is None:
@@ -110,13 +121,21 @@ def _own(data: datasets.Dataset, args: Any) -> Any:
 
 def _classes(data: datasets.Dataset) -> int | None:
     images, labels = data
-    if labels is None:
+    classes = data.classes
+    if classes is None:
         return None
-    classes = max(int(labels.max()) + 1, len(data.names or ()))
     if classes > len(images):
         raise ValueError(
             f"the labels run to {classes - 1}, but there are only {len(images)} images; "
             "number the classes 0, 1, 2, ..."
+        )
+    empty = np.setdiff1d(np.arange(classes), labels)
+    if len(empty):
+        some = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
+        warnings.warn(
+            f"no image has the label {some}: what is made of {classes} classes will hold noise "
+            "there. Number the classes 0, 1, 2, ... without gaps",
+            stacklevel=2,
         )
     return classes
 

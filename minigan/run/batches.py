@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+_NAMED = 6  # classes that a description names
 Pair = tuple[np.ndarray, "np.ndarray | None"]
 
 
@@ -20,8 +21,9 @@ class Dataset(tuple):
     """(images, labels), to be unpacked as a pair.
 
     images: uint8 (N, H, W, C). labels: int64 (N,), or None. names: those of the classes 0, 1, ...
-    as strings, or None where they have none. skipped: (file, reason) of each that could not be
-    read. ignored: how many files were no images, by the ending of their names.
+    as strings, or None where they have none. classes: how many there are, or None.
+    skipped: (file, reason) of each that could not be read. ignored: how many files were no images,
+    by the ending of their names.
     """
 
     names: tuple[str, ...] | None
@@ -43,12 +45,24 @@ class Dataset(tuple):
         self.ignored = dict(ignored or {})
         return self
 
+    def __getnewargs__(self) -> tuple[Any, ...]:  # copies and pickles are made anew from the pair
+        return tuple(self)
+
+    @property
+    def classes(self) -> int | None:
+        """One more than the largest label, or the number of names if that is more."""
+        labels = self[1]
+        return None if labels is None else max(int(labels.max()) + 1, len(self.names or ()))
+
     def describe(self) -> str:
-        """What was read, in one line: "997 images of 64x64x3 in 5 classes; skipped: 3"."""
+        """What was read: "997 images of 64x64x3 in 2 classes (daisy, rose); skipped: 3"."""
         images, labels = self
         parts = [f"{len(images):,} images of {'x'.join(map(str, images.shape[1:]))}"]
         if labels is not None:
-            parts[0] += f" in {len(self.names or np.unique(labels))} classes"
+            parts[0] += f" in {self.classes} classes"
+        if self.names:
+            more = ", ..." if len(self.names) > _NAMED else ""
+            parts[0] += f" ({', '.join(self.names[:_NAMED])}{more})"
         if self.skipped:
             parts.append(f"skipped: {len(self.skipped):,}")
         if self.ignored:

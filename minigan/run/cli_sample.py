@@ -169,14 +169,14 @@ def _samples(folder: Path) -> Path:
     """Where the pictures are: the samples of a run, or the folder itself."""
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder; give a run, or a folder of PNG files")
-    if not (folder / "config.json").is_file():
-        return folder
-    if not (folder / "samples").is_dir():
+    if (folder / "samples").is_dir():
+        return folder / "samples"
+    if (folder / "config.json").is_file() and not any(folder.glob("*.png")):
         raise FileNotFoundError(
             f"{folder} has no samples: its training ended before the first epoch did, or its "
             "data are no pictures"
         )
-    return folder / "samples"
+    return folder
 
 
 def _default(args: argparse.Namespace, generator: Any, what: str) -> Path:

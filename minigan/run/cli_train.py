@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 from .arguments import DONE, at_least_0, count, interval, penalty, positive, seed, share
@@ -34,7 +35,7 @@ def _add_data(group: Any) -> None:
         help="a folder of images, FILE.npz (uint8 'images', 'labels'), IDX files, mnist "
         "(downloaded once), or digits (embedded, the default)",
     )
-    add("--size", type=count, metavar="N", help="pixels a side: 32, 48, 64, 80, 96 or 128")
+    add("--size", type=count, metavar="N", help="pixels a side, e.g. 32, 48, 64, 80, 96 or 128")
     add("--gray", action="store_true", help="greyscale instead of RGB")
     add("--fit", choices=["crop", "pad", "stretch"], help="to a square (crop)")
     add("--mirror", action="store_true", help="show images also mirrored left to right")
@@ -117,15 +118,19 @@ def _train(args: argparse.Namespace) -> int:
     import minigan as mg
 
     from .assemble import assemble
+    from .datasets import is_pictures
     from .folder import next_free, refuse_inside, refuse_used
+    from .mnist import unannounced
     from .train import loop_for, train
 
     args.seed = args.seed or 0
     if args.out is not None:
         refuse_used(args.out)  # before anything that takes time
-    refuse_inside(args.out or "runs", args.data)
+    if args.data and is_pictures(args.data):
+        refuse_inside(args.out or "runs", args.data)
     mg.seed(args.seed)
-    plan = assemble(args)
+    with unannounced() if args.quiet or args.json else nullcontext():
+        plan = assemble(args)
     for note in [] if args.quiet or args.json else plan.notes:
         print(note, file=sys.stderr)
     if args.dry_run:
@@ -155,7 +160,7 @@ def _resume(args: argparse.Namespace) -> int:
     from .assemble import stepping
     from .train import resume
 
-    given = {name for name, value in vars(args).items() if value not in (None, False)}
+    given = {name for name, value in vars(args).items() if value is not None and value is not False}
     if odd := given - _WITH_RESUME:
         words = ", ".join("NAME" if n == "name" else f"--{n}" for n in sorted(odd))
         raise ValueError(

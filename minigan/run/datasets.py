@@ -76,13 +76,19 @@ def load(
         data = folder(spec, size, 3 if channels is None else channels, fit, strict, progress)
     named = str(spec) if str(spec) in _NAMED else os.path.abspath(spec)
     options = {"size": size, "channels": channels, "fit": fit}
-    data.source = named, {k: v for k, v in options.items() if v not in (None, "crop")}
+    given = {name: value for name, value in options.items() if value not in (None, "crop")}
+    data.source = named, {name: np.asarray(value).tolist() for name, value in given.items()}  # JSON
     return data
 
 
 def is_pictures(spec: str | os.PathLike) -> bool:
     """Whether `load` takes this for a folder of pictures, which needs a size."""
     return os.path.isdir(spec) and str(spec) not in _NAMED and not idx.is_idx(spec)
+
+
+def is_known(spec: str) -> bool:
+    """Whether `load` may take this word: the name of a data set, or of something on the disk."""
+    return spec in _NAMED or os.path.exists(spec)
 
 
 def _as_stored(spec: str | os.PathLike, progress: bool) -> Dataset:

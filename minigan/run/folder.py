@@ -123,8 +123,9 @@ class RunFolder:
                 left.unlink(missing_ok=True)
         for newer in [p for p in self.states() if _number(p) > step]:
             os.replace(newer, newer.with_suffix(".damaged"))
-        for later in range(epoch + 1, epochs + 1):
-            (self.path / "samples" / f"epoch_{later:04d}.png").unlink(missing_ok=True)
+        for picture in _numbered(self.path / "samples", "epoch", "png"):
+            if epoch < _number(picture) <= epochs:
+                picture.unlink(missing_ok=True)
         return self._rewind_log(epoch)
 
     def _rewind_log(self, epoch: int) -> list[dict[str, Any]]:
@@ -218,10 +219,10 @@ def refuse_used(path: str | os.PathLike) -> None:
         raise FileExistsError(f"{path} is a file; a run needs a folder of its own")
 
 
-def refuse_inside(out: str | os.PathLike, data: str | os.PathLike | None) -> None:
+def refuse_inside(out: str | os.PathLike, data: str | os.PathLike) -> None:
     """Raise ValueError if a run would be among the pictures that it learns from."""
     place = Path(out).resolve()
-    if data and os.path.isdir(data) and Path(data).resolve() in (place, *place.parents):
+    if Path(data).resolve() in (place, *place.parents):
         raise ValueError(
             f"the run would be inside its data, {data}, and its own samples would be learned from "
             "next time; give a folder outside: --out RUN"

@@ -69,7 +69,8 @@ def folder(
     labels, names = _classes([found.files[k] for k in kept])
     skipped = [(printable(name), why) for name, why in bad]
     data = Dataset(_compacted(images, kept), labels, names, skipped, found.ignored)
-    data.source = os.path.abspath(path), {"size": size, "channels": channels, "fit": fit}
+    options = {"size": list(form.shape[:2]), "channels": form.channels, "fit": fit}
+    data.source = os.path.abspath(path), options
     return data
 
 

@@ -6,6 +6,8 @@ Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", CC B
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..spelling import did_you_mean
@@ -45,6 +47,19 @@ def mnist(split: str = "train", progress: bool = False) -> Dataset:
     )
     pixels, numbers = idx.read(images, labels)
     return Dataset(pixels, numbers, range(10))
+
+
+@contextmanager
+def unannounced() -> Iterator[None]:
+    """Inside the block downloads are not told on stderr."""
+    import pooch
+
+    logger = pooch.get_logger()
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def cache() -> Path:

@@ -1,8 +1,9 @@
 """Reading .npz files that may be damaged, foreign or hostile.
 
 What an array would take in memory is known, and checked, before any of it is read: its header must
-promise exactly what the archive says that the entry holds. A large array packed to less than a
-hundredth of its size is refused too, as images never are; np.savez without compression stores it.
+promise exactly what the archive says that the entry holds. An array of over 4 GiB that is packed to
+less than a hundredth of its size, as photographs never are, is refused too: a small file would fill
+the memory. np.savez without compression stores such an array.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _UNREADABLE = (
     *(OSError, ValueError, EOFError, KeyError, AttributeError, MemoryError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error),
 )
-_LARGE = 2**28  # bytes: no array below this is taken for a decompression bomb
+_LARGE = 2**32  # bytes: no array below this is taken for a decompression bomb
 _DENSEST = 100  # times that a large array may be larger than its packed form
 
 

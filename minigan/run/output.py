@@ -24,7 +24,7 @@ def form(path: str | os.PathLike) -> str:
     Raises ValueError for other suffixes, FileExistsError for a folder that is used.
     """
     text, path = os.fspath(path), Path(path)
-    kind = path.suffix.lower()
+    kind = (path.suffix or (path.name if path.name[:1] == "." else "")).lower()
     if path.is_dir() or text.endswith(("/", os.sep)) or not kind:
         if path.is_file():
             raise FileExistsError(f"{path} is a file; give a name in .png or .npz, or a folder")

@@ -97,8 +97,6 @@ def decode(path: str | os.PathLike, form: Form | None = None) -> np.ndarray:
     Raises OSError, ValueError, or anything else that a damaged file makes Pillow raise. A JPEG
     that was cut off and then closed by an end marker cannot be told from a whole one.
     """
-    from PIL import Image
-
     if not os.path.isfile(path):  # opening a pipe would wait for ever
         raise ValueError("not a regular file, or a link to nothing")
     length = os.path.getsize(path)
@@ -106,7 +104,7 @@ def decode(path: str | os.PathLike, form: Form | None = None) -> np.ndarray:
         raise ValueError("an empty file")
     if length > 8 * MOST_PIXELS:  # some decoders read all of it first
         raise ValueError(f"{length:,} bytes, more than a picture of {MOST_PIXELS:,} pixels needs")
-    with Image.open(path, formats=formats()) as image:
+    with _opened(path) as image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width}x{image.height}, more than {MOST_PIXELS:,} pixels")
         # A JPEG is decoded at a half, quarter or eighth, if twice the size asked for remains.
@@ -116,6 +114,17 @@ def decode(path: str | os.PathLike, form: Form | None = None) -> np.ndarray:
             image.load()
             plain = _eight_bits(_upright(image))
             return form.apply(plain) if form else np.asarray(_flattened(plain).convert("RGB"))
+
+
+def _opened(path: str | os.PathLike) -> Image.Image:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(path, formats=formats())
+    except UnidentifiedImageError as error:
+        if os.fspath(path).lower().endswith((".heic", ".heif")):
+            raise ValueError("HEIC, which cannot be read here; convert it to JPEG") from error
+        raise
 
 
 @functools.cache
@@ -153,7 +162,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     bits, white_is_0 = tags.get(258, (16,)), tags.get(262) == 0
     sixteen = image.mode.startswith("I;16") and bits == (16,) and not white_is_0
     if sixteen or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        pixels, clear = np.asarray(image), image.info.get("transparency")
+        grey = Image.fromarray((pixels >> 8).astype(np.uint8))
+        if clear is not None:
+            grey.putalpha(Image.fromarray(np.where(pixels == clear, 0, 255).astype(np.uint8)))
+        return grey
     if image.mode[0] in "IF":
         raise ValueError(f"pixels of an unknown range (mode {image.mode}); save it with 8 bits")
     return image

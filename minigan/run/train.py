@@ -16,6 +16,7 @@ from ..gan import GAN
 from ..layers.base import to_config
 from ..random import Key
 from . import checkpoint, datasets
+from .files import WriteError
 from .folder import RunFolder, read_config, refuse_used, where
 from .loop import Loop, TrainingStopped
 from .tensors import digest
@@ -67,7 +68,7 @@ def train(
         if gan.discriminator.dtype.kind == "c":
             raise ValueError("a complex GAN cannot be saved: safetensors holds no complex numbers")
     if isinstance(data, (str, os.PathLike)):
-        data = datasets.load(data)
+        data = _read(data, image_shape(gan))
     every = None if checkpoint_every is None else _positive("checkpoint_every", checkpoint_every)
     keep = _positive("keep", keep)
     loop = loop_for(gan, data, epochs, batch_size, every, keep, mirror, on_epoch)
@@ -154,7 +155,7 @@ def loop_for(
     batch_size = _positive("batch_size", gan.batch_size if batch_size is None else batch_size)
     datasets.check_enough(len(batches), batch_size)
     if mirror and len(image_shape(gan)) != 3:
-        raise ValueError("mirror=True needs images (H, W, C); these are vectors")
+        raise ValueError("to mirror them needs images (H, W, C); these are vectors")
     settings = {
         "epochs": _positive("epochs", gan.epochs if epochs is None else epochs),
         "batch_size": min(batch_size, len(batches)),
@@ -254,19 +255,30 @@ def _same_data(config: dict[str, Any], gan: GAN, data: Any) -> Any:
     name, options = config["data"].get("name"), dict(config["data"].get("options") or {})
     if data is None and name is None:
         raise ValueError("this run was started from arrays in Python: give the data again")
+    shape = image_shape(gan)
     if data is not None and not isinstance(data, (str, os.PathLike)):
         return data
-    shape = image_shape(gan)
+    if data is not None and name is None:
+        return _read(data, shape)
     size = options.get("size") or ()
     sides = size if isinstance(size, (list, tuple)) else [size]
     if not {*sides} <= {*shape, math.isqrt(shape[0])}:
         raise ValueError("config.json asks for images of another size; it was damaged or edited")
     try:
         return datasets.load(name if data is None else data, **options)
+    except WriteError:
+        raise
     except (ValueError, OSError) as error:
         if data is not None:
             raise
-        raise type(error)(f"{error}\nThe run was trained on it; say where it is: --data") from error
+        raise ValueError(f"{error}\nThe run was trained on it; say where it is: --data") from error
+
+
+def _read(data: str | os.PathLike, shape: tuple[int, ...]) -> datasets.Dataset:
+    """The data set of this name or path; pictures of a folder as the networks take them."""
+    if datasets.is_pictures(data) and len(shape) == 3:
+        return datasets.load(data, size=shape[:2], channels=shape[2])
+    return datasets.load(data)
 
 
 def _refuse_other_data(config: dict[str, Any], batches: datasets.Batches) -> None:

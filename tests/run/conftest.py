@@ -45,6 +45,24 @@ def images():
 
 
 @pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """run(words...) -> (exit code, stdout, stderr) of the command line, in an empty folder."""
+    from minigan.run.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err and len(err.splitlines()) <= 5, err
+        return code, out, err
+
+    yield call
+    mg.seed(0)
+    mg.use("numpy")
+
+
+@pytest.fixture
 def digits_npz(tmp_path):
     """An .npz of 128 of the embedded digits."""
     x, y = mg.datasets.digits()

@@ -79,7 +79,7 @@ def test_thinned_is_even_and_has_both_ends(count, most):
 
 
 def test_one_picture_is_no_thinning():
-    with pytest.raises(ValueError, match="2 pictures or more, not 1"):
+    with pytest.raises(ValueError, match="at most 1 pictures is no film: let it be 2 or more"):
         animation.thinned([1, 2, 3], 1)
 
 

@@ -112,6 +112,10 @@ def test_a_data_set_describes_itself(images):
     labels = np.arange(20) % 3
     data = Dataset(images, labels, "abc", [("a.jpg", "why")], {".txt": 2, "": 1})
     assert data.describe() == (
-        "20 images of 8x8x1 in 3 classes; skipped: 1; not images (.txt, no ending): 3"
+        "20 images of 8x8x1 in 3 classes (a, b, c); skipped: 1; not images (.txt, no ending): 3"
     )
-    assert "in 3 classes" in Dataset(images, labels).describe()
+    assert Dataset(images, labels + 1).describe() == "20 images of 8x8x1 in 4 classes"
+    assert (
+        Dataset(images, labels, "abcdefgh").describe().endswith("8 classes (a, b, c, d, e, f, ...)")
+    )
+    assert Dataset(images).classes is None

@@ -15,22 +15,6 @@ import minigan as mg
 from minigan.run.cli import main
 
 
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """run(words...) -> (exit code, stdout, stderr), in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        code = main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err and len(err.splitlines()) <= 5, err
-        return code, out, err
-
-    yield call
-    mg.seed(0)
-    mg.use("numpy")
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of two steps on the mlp network."""

@@ -12,23 +12,8 @@ from PIL import Image, ImageSequence
 
 import minigan as mg
 from minigan.run import imaging
-from minigan.run.cli import main
 from minigan.run.interpolation import interpolation
 from tests.run.run_helpers import save_run
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """run(words...) -> (exit code, stdout, stderr), in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        code = main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err and len(err.splitlines()) <= 5, err
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture

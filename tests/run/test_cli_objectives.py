@@ -11,22 +11,18 @@ from PIL import Image
 import minigan as mg
 from minigan import recipes
 from minigan.run import imaging
-from minigan.run.cli import main
 
 WORDS = ("train", "mlp_digits", "--epochs", "1", "--batch-size", "64")
 
 
 @pytest.fixture
-def train(capsys, monkeypatch, tmp_path, digits_npz):
+def train(run, tmp_path, digits_npz):
     """train(options...) -> (exit code, stderr, config's gan, the epoch's log, the weights)."""
-    monkeypatch.chdir(tmp_path)
 
     def call(*options, words=WORDS):
         name = "_".join(options).replace(":", "") or "plain"
         out = tmp_path / name
-        code = main([*words, "--data", str(digits_npz), "--out", str(out), *options])
-        err = capsys.readouterr().err
-        assert "Traceback" not in err and len(err.splitlines()) <= 5
+        code, _, err = run(*words, "--data", digits_npz, "--out", out, *options)
         if code:
             assert not out.exists()
             return code, err, None, None, None
@@ -35,8 +31,7 @@ def train(capsys, monkeypatch, tmp_path, digits_npz):
         weights = mg.load(out / "generator.safetensors").params.flat
         return code, err, gan, log, weights
 
-    yield call
-    mg.seed(0)
+    return call
 
 
 def test_every_objective_trains_and_is_written_down(train):
@@ -71,11 +66,9 @@ def test_a_critic_that_ties_its_batch_together_is_noted(train):
         assert ("has BatchNorm" in train(*options, words=words)[1]) == noted, i
 
 
-def test_the_epochs_line_names_the_penalty(capsys, monkeypatch, tmp_path, digits_npz):
-    monkeypatch.chdir(tmp_path)
-    main([*WORDS, "--data", str(digits_npz), "--penalty", "r1"])
-    assert " penalty " in capsys.readouterr().out.splitlines()[0]
-    mg.seed(0)
+def test_the_epochs_line_names_the_penalty(run, digits_npz):
+    _, out, _ = run(*WORDS, "--data", digits_npz, "--penalty", "r1")
+    assert " penalty " in out.splitlines()[0]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 
 import minigan as mg
-from minigan.run.cli import main
+from minigan.run import datasets
+
+from .conftest import small_gan
 
 pytestmark = pytest.mark.cpu("whole runs, whose kernels others test; see test_cli_gpu.py")
 
@@ -24,26 +26,18 @@ QUICK = ("--epochs", 1, "--batch-size", 4)
 
 
 @pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """run(words...) -> (exit code, stdout, stderr), in a folder with pictures/ and few.npz."""
-    monkeypatch.chdir(tmp_path)
+def run(run):
+    """The command line, in a folder with pictures/ and few.npz."""
     rng = np.random.default_rng(0)
     for name in ("rose", "daisy", "tulip"):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
+        folder = Path("pictures", name)
+        folder.mkdir(parents=True)
         for k in range(4):
             pixels = rng.integers(0, 256, (40 + k, 50, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{k}.png")
+            Image.fromarray(pixels).save(folder / f"{k}.png")
     x, y = mg.datasets.digits()
     np.savez("few.npz", images=x[::625], labels=y[::625])
-
-    def call(*words):
-        code = main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err and len(err.splitlines()) <= 5, err
-        return code, out, err
-
-    yield call
-    mg.seed(0)
+    return run
 
 
 def config(run):
@@ -219,7 +213,7 @@ def test_a_generator_file_holds_no_path_and_no_time(run):
 
 
 @pytest.mark.parametrize("words, said", [
-    (("--size", 50), "such sizes are 32, 48, 64, 80, 96, 128"),
+    (("--size", 50), "28, 32, 48, 64, 80, 96 and 128 can"),
     (("digits", "--size", 64), "leave out its name"),
     (("flowers", "--gray"), "leave out its name"),
     (("digits", "--width", 8), "leave out its name"),
@@ -231,14 +225,65 @@ def test_a_generator_file_holds_no_path_and_no_time(run):
     (("--resume", "few"), "it takes no --batch-size"),
     (("digits", "--resume", "few", "--keep", 2), "NAME"),
     (("--recipe", "reference", "--size", 32), "give its NAME"),
-    (("mlp_digits", "--mirror", "--dry-run"), "mirror=True needs images"),
+    (("mlp_digits", "--mirror", "--dry-run"), "to mirror them needs images"),
     (("--instance-noise", -1), "0 or more"),
+    (("--resume", "few", "--ema", 0, "--seed", 0), "it takes no --batch-size, --ema, --seed"),
     (("--real-targets", 0.9, "--objective", "wasserstein", "--penalty", "wgan-gp"), "no targets"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_told_and_leaves_nothing(run, words, said):
     code, _, err = run("train", "--data", "few.npz", *words, *QUICK)
     assert code == 2 and said in err, err
     assert sorted(os.listdir()) == ["few.npz", "pictures"]
+
+
+@pytest.mark.parametrize("words, said", [
+    (("--size", 50), "50 cannot be halved"),
+    (("--size", 2**20 - 1), "cannot be halved"),
+    (("digits", "--objective", "bogus"), "bogus"),
+])  # fmt: skip
+def test_a_wrong_command_line_is_told_before_the_data_are_read(run, monkeypatch, words, said):
+    monkeypatch.setattr(datasets, "load", None)
+    code, _, err = run("train", "--data", "pictures", *words)
+    assert code == 2 and said in err
+
+
+@pytest.mark.parametrize("name", ["pictures", "few.npz", "mnist"])
+def test_data_in_the_place_of_the_name_are_told_apart(run, name):
+    code, _, err = run("train", name)
+    assert code == 2 and f"minigan train --data {name}" in err
+
+
+def test_labels_with_gaps_are_told(run):
+    x = np.zeros((16, 32, 32, 1), np.uint8)
+    np.savez("gaps.npz", images=x, labels=1 + np.arange(16) % 3 * 2)
+    code, out, err = run("train", "--data", "gaps.npz", "--conditional", "--dry-run", *QUICK)
+    assert code == 0 and "6 classes" in out and "no image has the label 0, 2, 4" in err
+
+
+def test_a_run_of_digits_may_lie_in_a_folder_of_that_name(run):
+    Path("digits").mkdir()
+    words = ("train", "mlp_digits", "--data", "digits", "--out", "digits/run", "--dry-run")
+    assert run(*words)[0] == 0
+
+
+def test_a_run_started_from_arrays_takes_a_folder(run):
+    data = datasets.load("pictures", size=(8, 8), channels=1)
+    mg.train(small_gan(), data[0], epochs=1, out="run", progress=False)
+    code, _, err = run("train", "--resume", "run", "--epochs", 2)
+    assert code == 2 and "give the data again" in err
+    assert run("train", "--resume", "run", "--epochs", 2, "--data", "pictures")[0] == 0
+
+
+def test_a_cache_that_cannot_be_written_is_told_at_a_resumption(run, monkeypatch):
+    x = np.zeros((8, 8, 8, 1), np.uint8)
+    mg.train(small_gan(), x, epochs=1, out="run", progress=False)
+    settings = config("run")
+    settings["data"]["name"] = "mnist"
+    Path("run/config.json").write_text(json.dumps(settings))
+    Path("file").touch()
+    monkeypatch.setenv("MINIGAN_CACHE", "file/cache")
+    code, _, err = run("train", "--resume", "run", "--epochs", 2)
+    assert code == 1 and "cannot write" in err and "file" in err
 
 
 def test_there_must_be_a_run_to_resume(run):
@@ -358,7 +403,8 @@ def test_two_processes_do_not_train_in_one_folder(run, tmp_path):
     process.kill()
     process.communicate()
     log = Path("run/log.jsonl").read_text().splitlines()
-    assert run("train", "--resume", "run", "--data", "none.npz")[0] == 2  # the lock has gone
+    code, _, err = run("train", "--resume", "run", "--data", "none.npz")
+    assert code == 2 and "none.npz" in err  # the lock has gone
     assert Path("run/log.jsonl").read_text().splitlines() == log
 
 

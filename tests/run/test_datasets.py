@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -98,3 +102,15 @@ def test_a_missing_file_and_unknown_names(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(ValueError, match="a.jpg is neither"):
         datasets.load(tmp_path / "a.jpg")
+
+
+def test_copies_and_pickles_are_whole(tmp_path):
+    folder_of = tmp_path / "pictures"
+    for name in ("a", "b"):
+        (folder_of / name).mkdir(parents=True)
+        Image.new("L", (4, 4)).save(folder_of / name / "1.png")
+    data = datasets.load(folder_of, size=np.int64(8))
+    for other in (copy.copy(data), copy.deepcopy(data), pickle.loads(pickle.dumps(data))):
+        assert other.describe() == data.describe() and other.source == data.source
+        assert other[0].shape == (2, 8, 8, 3) and other[1].tolist() == [0, 1]
+    json.dumps(data.source)

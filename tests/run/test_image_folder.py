@@ -138,7 +138,7 @@ def damaged(root):
         "a/0.png": "an empty file",
         "a/3.png": "damaged, or not a picture of a known format",
         "b/5.png": "truncated",
-        "b/photo.heic": "damaged, or not a picture of a known format",
+        "b/photo.heic": "HEIC, which cannot be read here; convert it to JPEG",
     }
 
 

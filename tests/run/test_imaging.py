@@ -114,9 +114,21 @@ def test_png_holds_the_pixels(tmp_path):
         imaging.save_png(tmp_path / "a.png", colour / 255)
 
 
-def test_curves_show_every_series_without_pyplot(tmp_path):
-    keys = ("d_loss", "g_loss", "d_real", "d_fake")
-    history = [{"epoch": e, **dict.fromkeys(keys, 1 / e)} for e in (1, 2, 3)]
+KEYS = ("d_loss", "g_loss", "d_real", "d_fake", "penalty")
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_curves_show_every_series(tmp_path, key):
+    history = [{"epoch": e, **{k: (i + 1) / e for i, k in enumerate(KEYS)}} for e in (1, 2, 3)]
+    imaging.save_curves(tmp_path / "all.png", history)
+    history[1][key] *= 0.9
+    imaging.save_curves(tmp_path / "other.png", history)
+    every, other = (np.asarray(Image.open(tmp_path / f"{n}.png")) for n in ("all", "other"))
+    assert (every != other).any()
+
+
+def test_curves_are_drawn_without_pyplot(tmp_path):
+    history = [{"epoch": e, **dict.fromkeys(KEYS[:4], 1 / e)} for e in (1, 2, 3)]
     before = "matplotlib.pyplot" in sys.modules
     imaging.save_curves(tmp_path / "one.png", history[:1])
     imaging.save_curves(tmp_path / "three.png", history)

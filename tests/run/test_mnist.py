@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import logging
 import os
 import subprocess
 import sys
@@ -221,6 +222,22 @@ def test_a_download_says_so_on_stderr(mirrors, running, tmp_path):
         assert done.stdout == ""
         assert done.stderr.count("Downloading data from") == lines, done.stderr
         assert not lines or str(tmp_path / "cache" / "train-labels-idx1-ubyte.gz") in done.stderr
+
+
+@pytest.mark.parametrize("words, lines", [((), 2), (("--quiet",), 0), (("--json",), 0)])
+def test_a_quiet_command_does_not_tell_of_downloads(mirrors, run, words, lines):
+    import pooch
+
+    mirrors("good")
+    told, handler = [], logging.Handler()
+    handler.emit = told.append
+    pooch.get_logger().addHandler(handler)
+    try:
+        words = ("--data", "mnist", "--dry-run", "--batch-size", 4, *words)
+        assert run("train", "mlp_digits", *words)[0] == 0
+    finally:
+        pooch.get_logger().removeHandler(handler)
+    assert len(told) == lines
 
 
 def test_nothing_is_downloaded_unless_asked(mirrors):

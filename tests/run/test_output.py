@@ -36,6 +36,7 @@ def test_the_path_says_the_form(tmp_path):
         ("a.png", ".png"),
         ("a.PNG", ".png"),
         ("a.b/c.npz", ".npz"),
+        (".png", ".png"),
         ("a", "folder"),
         ("a.b/", "folder"),
         ("a.png/", "folder"),
@@ -44,6 +45,7 @@ def test_the_path_says_the_form(tmp_path):
         assert output.form(path) == form
     for path, error, words in [
         ("a.jpg", ValueError, r"\.png .* or \.npz .* or a folder"),
+        (".jpg", ValueError, r"\.png .* or \.npz .* or a folder"),
         (tmp_path / "used.d", FileExistsError, "not empty"),
         (tmp_path / "used.d" / "file", FileExistsError, "is a file"),
     ]:

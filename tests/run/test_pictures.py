@@ -152,6 +152,20 @@ def test_modes(tmp_path, image, name, expected):
     np.testing.assert_allclose(found[0], expected, atol=0.51)
 
 
+@pytest.mark.parametrize("mode, one", [("L", 1), ("I;16", 256)])
+def test_a_transparent_grey(tmp_path, mode, one):
+    image = Image.new(mode, (2, 1), 7 * one)
+    image.putpixel((1, 0), 9 * one)
+    found = read(tmp_path, image, "a.png", transparency=9 * one)
+    np.testing.assert_array_equal(found[0], [(7,) * 3, (255,) * 3])
+
+
+def test_heic_is_named(tmp_path):
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    with pytest.raises(ValueError, match="HEIC, which cannot be read here; convert it to JPEG"):
+        pictures.decode(tmp_path / "IMG_1.HEIC")
+
+
 def test_a_transparent_colour(tmp_path):
     image = pixels("RGB", (1, 2, 3), (3, 2, 1))
     found = read(tmp_path, image, "a.png", transparency=(3, 2, 1))

@@ -186,14 +186,16 @@ def test_half_of_the_images_are_mirrored(make_gan, images, monkeypatch):
     batches = record_batches(gan, monkeypatch)
     mg.train(gan, images, epochs=20, mirror=True, progress=False)
     originals = (images / 127.5 - 1).astype(np.float32)
-    mirrored = 0
+    mirrored, patterns = 0, set()
     for batch, _ in batches:
         as_is = [min(np.abs(originals - x).max(axis=(1, 2, 3))) < 1e-5 for x in batch]
         turned = [min(np.abs(originals[:, :, ::-1] - x).max(axis=(1, 2, 3))) < 1e-5 for x in batch]
         assert all(a != b for a, b in zip(as_is, turned, strict=True))
         mirrored += sum(turned)
+        patterns.add(tuple(turned))
     assert 150 < mirrored < 250  # of 400
-    with pytest.raises(ValueError, match="mirror=True needs images"):
+    assert len(patterns) > 15  # of 20: each step draws its own
+    with pytest.raises(ValueError, match="to mirror them needs images"):
         mg.train(make_gan(flat=True), images, mirror=True, progress=False)
 
 
