@@ -20,7 +20,7 @@ from .neighbours import distances, nearest
 from .sampling import SavedGenerator
 
 COUNT = 5000  # samples, where the data have twice as many images
-QUANTILE = 0.01  # of real images that would count as near copies
+QUANTILE = 0.01  # of real images without a twin, that would count as near copies
 AROUND = 50  # training images that a near copy of one of them is compared with
 SIDE = 32  # pixels: larger images are averaged down to it where their pixels are compared
 BETTER = {
@@ -68,16 +68,16 @@ def evaluate(
     class_asked_for: the share of samples read as the class asked for; of real images, the judge's
         accuracy on those held out.
     near_copies_among: the share of samples that are as near to another one as only 1 % of as many
-        real images are.
+        real images are, besides those that have an identical twin.
     near_copies_of_training: the share of samples whose distance to the nearest training image, over
         the mean distance to the 50 nearest, is as small as only that of 1 % of real images is to
-        the others. So do Carlini et al. ("Extracting training data from diffusion models", 2023)
-        compare: a blurred image is rather near to all images, a copy to one.
+        the others, twins aside. So do Carlini et al. ("Extracting training data from diffusion
+        models", 2023) compare: a blurred image is rather near to all images, a copy to one.
     identical_among, identical_to_training: the same to the last bit.
 
     Distances between images are root mean square differences of grey levels, of images averaged
     down to 32 pixels or fewer a side. `copy_limits` has the distance and the quotient that 1 % of
-    real images do not exceed.
+    real images without a twin do not exceed.
 
     The judge has seen most of the real images. Where it knows them by heart, as it does when they
     are few, real images are told better from each other than they deserve: its accuracy says so.
@@ -252,9 +252,8 @@ def _copies(
     }
     figures, limits = {}, {}
     for name, (ours, usual) in near.items():
-        limit = np.quantile(usual, QUANTILE)
+        limits[name] = limit = _limit(usual)
         figures[f"near_copies_{name}"] = _share(ours <= limit), _share(usual <= limit)
-        limits[name] = float(limit)
     prints, every = _digests(samples), _digests(images)
     placed = [every[i] for i in others]
     figures["identical_among"] = _found(prints, prints, 2), _found(placed, placed, 2)
@@ -266,6 +265,12 @@ def _isolation(a: np.ndarray, b: np.ndarray, skip: np.ndarray | None = None) -> 
     """Of each row of a the distance to the nearest row of b over the mean of AROUND such: (N,)."""
     found = distances(a, b, min(AROUND, len(b) - 1), skip)
     return found[:, 0] / np.maximum(found.mean(axis=1), np.finfo(float).tiny)
+
+
+def _limit(usual: np.ndarray) -> float:
+    """What the smallest QUANTILE do not exceed. Twins do not count: at 0 nothing near is seen."""
+    apart = usual[usual > 0]
+    return float(np.quantile(apart, QUANTILE)) if len(apart) else 0.0
 
 
 def _share(mask: np.ndarray) -> float:

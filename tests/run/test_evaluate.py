@@ -74,6 +74,24 @@ def test_memorised_images_are_told(data):
     assert found["near_copies_of_training"][0] == 1
 
 
+def test_twins_among_real_images_hide_no_near_copies(data):
+    x, _ = data
+    some = np.concatenate([x, x[:40]])
+    found = figures(x[:150] ^ 1, some)
+    assert found["near_copies_of_training"][0] == 1
+    assert 0.02 < found["identical_to_training"][1] <= found["near_copies_of_training"][1] < 0.3
+    few = np.stack([x[:50], x[:50] ^ 1], axis=1).reshape(100, 8, 8, 1)
+    among = figures(few, np.concatenate([x[200:], x[200:230]]))["near_copies_among"]
+    assert among[0] == 1 and among[1] < 0.3
+
+
+def test_images_that_are_all_the_same_have_no_limit():
+    same = np.zeros((40, 8, 8, 1), np.uint8)
+    report = evaluate(same, same, judge=RandomFeatures((8, 8, 1)))
+    assert report["copy_limits"] == {"among": 0, "of_training": 0}
+    assert report["figures"]["near_copies_of_training"]["samples"] == 1
+
+
 def test_noise_on_memorised_digits_hides_nothing_and_blur_is_no_copy():
     """By the distance alone, digits with this noise would be near copies in 28 of 100 cases."""
     x, _ = mg.datasets.digits()
