@@ -71,8 +71,9 @@ def _evaluate(args: argparse.Namespace) -> int:
 def describe(report: dict[str, Any]) -> str:
     """The report of evaluate as a table for people."""
     n, known = report["samples"], report["features"]
+    turned = ", half of them mirrored" if report["mirrored"] else ""
     lines = [
-        f"{n} samples (seed {report['seed']}) against {n} of {report['real']}",
+        f"{n} samples (seed {report['seed']}) against {n} of {report['real']}{turned}",
         f"real: {n} other training images against the same ones",
         f"features: {known['name']}" + _accuracy(known),
         f"balls: up to the {report['neighbours']}th nearest neighbour",

@@ -48,6 +48,7 @@ def evaluate(
     *,
     asked: Any = None,
     judge: Features | None = None,
+    mirror: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -57,6 +58,8 @@ def evaluate(
         (M, H, W, C), or (images, labels).
     asked: the label (S,) that each sample was asked to have.
     judge: the features (default: features.fitted of the data).
+    mirror: whether half of the images were mirrored in training. Then half of the real images are,
+        and where copies are counted an image and its mirror image are the same.
     seed: of the choice of real images, which has three parts of N = min(S, M/2) images: samples are
         compared with one half of the data, and so is the other half in their place.
 
@@ -89,10 +92,11 @@ def evaluate(
     samples = imaging.as_nhwc(np.asarray(samples))
     reference, others = halves(len(images), len(samples), seed)
     samples = samples[: len(others)]
-    judge = judge or fitted(images, labels, progress=progress)
+    shown = half_mirrored(images, seed) if mirror else images
+    judge = judge or fitted(shown, labels, progress=progress)
     say("features")
     ours, theirs, real = (
-        judge.features(part) for part in (samples, images[others], images[reference])
+        judge.features(part) for part in (samples, shown[others], shown[reference])
     )
     say("neighbours among features")
     figures: Figures = {"frechet_distance": _both(frechet_distance, ours, theirs, real)}
@@ -107,12 +111,13 @@ def evaluate(
             right = judge.read(ours) == np.asarray(asked)[: len(ours)]
             figures["class_asked_for"] = _share(right), judge.accuracy
     say("neighbours among pixels")
-    copies, limits = _copies(samples, images, others)
+    copies, limits = _copies(samples, images, others, mirror)
     figures |= copies
     return {
         "samples": len(samples),
         "seed": seed,
         "real": f"{len(images)} training images",
+        "mirrored": mirror,
         "features": judge.describe(),
         "neighbours": NEIGHBOURS,
         "figures": {
@@ -131,7 +136,7 @@ def evaluate_run(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """What evaluate says of the run at `path`, and the picture of beside_nearest.
+    """What evaluate says of the run at `path`, mirrored or not, and beside_nearest's picture.
 
     data: as datasets.load takes it; default, what the run was trained on. A conditional generator
     is asked for the classes that the real images in the samples' place have. Raises OSError or
@@ -140,17 +145,19 @@ def evaluate_run(
     generator = SavedGenerator(path)
     images, labels, names = _data(path, generator, data)
     _, others = halves(len(images), count, seed)
-    judge = fitted(images, labels, progress=progress)
+    mirror = bool(read_config(path).get("mirror"))
+    shown = half_mirrored(images, seed) if mirror else images
+    judge = fitted(shown, labels, progress=progress)
     (progress or _silent)("samples")
     wanted = labels[others] if labels is not None and (generator.classes or 1) > 1 else None
     samples = _draw(generator, len(others), seed, wanted)
-    options: Any = {"asked": wanted, "judge": judge, "seed": seed, "progress": progress}
-    report = evaluate(samples, (images, labels), **options)
+    options: Any = {"asked": wanted, "judge": judge, "mirror": mirror, "seed": seed}
+    report = evaluate(samples, (images, labels), progress=progress, **options)
     if report["classes"]:
         known = dict(enumerate(names or ()))  # perhaps of classes without images, or of none
         found = range(len(report["classes"]["real"]))
         report["classes"] = {"names": [str(known.get(c, c)) for c in found], **report["classes"]}
-    return report, beside_nearest(samples[:16], images, judge)
+    return report, beside_nearest(samples[:16], images, judge, mirror)
 
 
 def halves(images: int, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -168,14 +175,27 @@ def halves(images: int, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray
     return order[:count], order[count : 2 * count]
 
 
-def beside_nearest(samples: np.ndarray, images: np.ndarray, judge: Features) -> np.ndarray:
+def half_mirrored(images: np.ndarray, seed: int) -> np.ndarray:
+    """A copy of images (N, H, W, C), each mirrored with probability 1/2."""
+    turned = Key(seed, "mirror").generator().random(len(images)) < 0.5
+    return np.where(turned[:, None, None, None], _mirrored(images), images)
+
+
+def beside_nearest(
+    samples: np.ndarray, images: np.ndarray, judge: Features, mirror: bool
+) -> np.ndarray:
     """A picture of three rows: samples, below each the training image that is nearest to it by
     pixels, and below that the one that is nearest in the judge's features.
+
+    mirror: whether the mirror images of the training images count too.
     """
-    by_pixels, _ = nearest(_pixels(samples), _pixels(images))
-    by_features, _ = nearest(judge.features(samples), judge.features(images))
-    rows = np.concatenate([samples, images[by_pixels], images[by_features]])
-    return imaging.image_grid(rows, len(samples), gap=2)
+    forms = [images, _mirrored(images)] if mirror else [images]
+    rows = [*samples]
+    for view in (_pixels, judge.features):
+        found = [nearest(view(samples), view(form)) for form in forms]
+        closest = np.argmin([distance for _, distance in found], axis=0)
+        rows += [forms[form][found[form][0][i]] for i, form in enumerate(closest)]
+    return imaging.image_grid(np.stack(rows), len(samples), gap=2)
 
 
 def _silent(line: str) -> None:
@@ -241,30 +261,44 @@ def _difference(p: np.ndarray, q: np.ndarray) -> float:
 
 
 def _copies(
-    samples: np.ndarray, images: np.ndarray, others: np.ndarray
+    samples: np.ndarray, images: np.ndarray, others: np.ndarray, mirror: bool
 ) -> tuple[Figures, dict[str, float]]:
     """Copies among the samples, and of training images; and how near the near ones are."""
-    mine, known, own = _pixels(samples), _pixels(images), np.arange(len(samples))
-    real, grey = known[others], 1 / math.sqrt(known.shape[1])  # of a distance over all pixels
+    real, own, nobody = images[others], np.arange(len(samples)), None
+    grey = 1 / math.sqrt(_pixels(samples).shape[1])  # of a distance over all pixels
     near = {
-        "among": (grey * nearest(mine, mine, own)[1], grey * nearest(real, real, own)[1]),
-        "of_training": (_isolation(mine, known), _isolation(real, known, others)),
+        "among": [grey * _near(a, a, 1, own, mirror)[:, 0] for a in (samples, real)],
+        "of_training": [
+            _isolation(_near(a, images, AROUND, skip, mirror))
+            for a, skip in ((samples, nobody), (real, others))
+        ],
     }
     figures, limits = {}, {}
     for name, (ours, usual) in near.items():
         limits[name] = limit = _limit(usual)
         figures[f"near_copies_{name}"] = _share(ours <= limit), _share(usual <= limit)
-    prints, every = _digests(samples), _digests(images)
+    prints, every = _digests(samples, mirror), _digests(images, mirror)
     placed = [every[i] for i in others]
     figures["identical_among"] = _found(prints, prints, 2), _found(placed, placed, 2)
     figures["identical_to_training"] = _found(prints, every, 1), _found(placed, every, 2)
     return figures, limits
 
 
-def _isolation(a: np.ndarray, b: np.ndarray, skip: np.ndarray | None = None) -> np.ndarray:
-    """Of each row of a the distance to the nearest row of b over the mean of AROUND such: (N,)."""
-    found = distances(a, b, min(AROUND, len(b) - 1), skip)
-    return found[:, 0] / np.maximum(found.mean(axis=1), np.finfo(float).tiny)
+def _near(
+    a: np.ndarray, b: np.ndarray, k: int, skip: np.ndarray | None, mirror: bool
+) -> np.ndarray:
+    """The distances of each image of a to the k nearest images of b, or their mirror images, if
+    `mirror`: (N, k), rising. skip: as for neighbours.nearest.
+    """
+    known, k = _pixels(b), min(k, len(b) - 1)
+    forms = [a, _mirrored(a)] if mirror else [a]  # as far from b as a is from b's mirror images
+    found = [distances(_pixels(form), known, k, skip) for form in forms]
+    return np.sort(np.concatenate(found, axis=1), axis=1)[:, :k]
+
+
+def _isolation(near: np.ndarray) -> np.ndarray:
+    """Of distances (N, k), rising, the first over their mean: (N,)."""
+    return near[:, 0] / np.maximum(near.mean(axis=1), np.finfo(float).tiny)
 
 
 def _limit(usual: np.ndarray) -> float:
@@ -275,6 +309,10 @@ def _limit(usual: np.ndarray) -> float:
 
 def _share(mask: np.ndarray) -> float:
     return float(mask.mean())
+
+
+def _mirrored(images: np.ndarray) -> np.ndarray:
+    return images[:, :, ::-1]  # (N, H, W, C)
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:
@@ -289,8 +327,14 @@ def _pixels(images: np.ndarray) -> np.ndarray:
     return images.reshape(n, -1)
 
 
-def _digests(images: np.ndarray) -> list[bytes]:
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+def _digests(images: np.ndarray, mirror: bool) -> list[bytes]:
+    """A hash of each image, with `mirror` the same for an image and its mirror image."""
+    forms = [images, _mirrored(images)] if mirror else [images]
+    return [min(_digest(form) for form in each) for each in zip(*forms, strict=True)]
+
+
+def _digest(image: np.ndarray) -> bytes:
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
 def _found(digests: list[bytes], within: list[bytes], times: int) -> float:

@@ -92,6 +92,50 @@ def test_images_that_are_all_the_same_have_no_limit():
     assert report["figures"]["near_copies_of_training"]["samples"] == 1
 
 
+def test_mirrored_memorised_images_are_told(data):
+    x, _ = data
+    turned = x[:150, :, ::-1]
+    assert figures(turned, x)["identical_to_training"] == (0, 0)
+    found = figures(turned, x, mirror=True)
+    assert found["identical_to_training"] == (1, 0)
+    assert found["near_copies_of_training"][0] == 1
+    assert found["near_copies_among"][0] < 0.1
+    touched = figures(turned ^ 1, x, mirror=True)["near_copies_of_training"]
+    assert touched[0] == 1 and touched[1] < 0.05
+    both = np.stack([x[:75], x[:75, :, ::-1]], axis=1).reshape(150, 8, 8, 1)
+    found = figures(both, x, mirror=True)
+    assert found["identical_among"] == (1, 0) and found["near_copies_among"][0] == 1
+
+
+def test_the_floor_of_a_mirrored_run_is_of_mirrored_images():
+    """Samples that face both ways are as good as real ones that do."""
+    x, y = mg.datasets.digits()
+    order = np.random.default_rng(0).permutation(len(x))
+    known, samples = x[order[:600]], x[order[600:900]]
+    samples = module.half_mirrored(samples, 9)
+    assert (samples == x[order[600:900]]).all(axis=(1, 2, 3)).mean() == pytest.approx(0.5, abs=0.1)
+    judge = RandomFeatures((28, 28, 1))
+    straight, turned = (figures(samples, known, judge, mirror=m) for m in (False, True))
+    ours, real = straight["frechet_distance"]
+    assert ours > 1.5 * real
+    ours, real = turned["frechet_distance"]
+    assert ours < 1.2 * real
+
+
+def test_mirrored_distances_are_what_loops_count(data):
+    x, _ = data
+    a, b, own = x[:6], x[:20], np.arange(6)
+    found = module._near(a, b, 3, own, True)
+    for i, image in enumerate(a.astype(float)):
+        every = [
+            np.linalg.norm(image - form)
+            for j, other in enumerate(b)
+            if j != i
+            for form in (other, other[:, ::-1])
+        ]
+        np.testing.assert_allclose(found[i], sorted(every)[:3])
+
+
 def test_noise_on_memorised_digits_hides_nothing_and_blur_is_no_copy():
     """By the distance alone, digits with this noise would be near copies in 28 of 100 cases."""
     x, _ = mg.datasets.digits()
@@ -194,7 +238,7 @@ def test_copies_are_what_loops_count(monkeypatch):
                 for i, a in enumerate(which)]  # fmt: skip
 
     monkeypatch.setattr(module, "AROUND", 7)
-    found, limits = module._copies(samples, images, others)
+    found, limits = module._copies(samples, images, others, False)
     real, nobody = images[others], [-1] * 10
     usual = {
         "among": [row[0] for row in near(real, real, range(10))],
@@ -287,7 +331,7 @@ def test_samples_must_be_as_the_data(data):
 def test_the_picture_shows_the_nearest_by_pixels_and_by_features(data, judge):
     images, _ = data
     samples = pictures(3, 1)[0]
-    picture = beside_nearest(samples, images, judge)
+    picture = beside_nearest(samples, images, judge, False)
     assert picture.shape == (3 * 8 + 4, 3 * 8 + 4) and picture.dtype == np.uint8
     tiles = [[picture[i : i + 8, j : j + 8] for j in (0, 10, 20)] for i in (0, 10, 20)]
     np.testing.assert_array_equal(tiles[0], samples[..., 0])
@@ -349,6 +393,24 @@ def test_names_of_classes(names, run, stored, data, monkeypatch):
     report, _ = evaluate_run(folder, count=20)
     expected = {None: ["0", "1"], ("row",): ["row", "1"]}.get(names, ["row", "column"])
     assert report["classes"]["names"] == expected
+
+
+def test_a_run_on_mirrored_images(make_gan, stored, data, tmp_path):
+    folder = tmp_path / "mirrored"
+    mg.train(make_gan(), stored, epochs=1, out=folder, mirror=True, progress=False)
+    report, picture = evaluate_run(folder, count=70, seed=2)
+    samples, _ = module.SavedGenerator(folder).images(70, 2)
+    assert report["mirrored"] and picture.shape == (28, 16 * 10 - 2)
+    assert report["figures"] == evaluate(samples, data, seed=2, mirror=True)["figures"]
+    assert report["figures"] != evaluate(samples, data, seed=2)["figures"]
+
+
+def test_the_picture_shows_mirror_images_where_they_are_nearer(data, judge):
+    images, _ = data
+    samples = images[:3, :, ::-1]
+    picture = beside_nearest(samples, images, judge, True)
+    for row in (0, 10, 20):
+        np.testing.assert_array_equal(picture[row : row + 8], picture[:8])
 
 
 def test_an_unconditional_run(run, stored, data):
