@@ -64,7 +64,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     files.write_json(Path(args.folder) / "evaluation.json", report)
     imaging.save_png(picture, grid)
     if not args.json:
-        print(f"{picture}  samples, the nearest training images by pixels, and by features")
+        print(f"{picture}  samples, the nearest real images by pixels, and by features")
     return DONE
 
 
@@ -74,7 +74,7 @@ def describe(report: dict[str, Any]) -> str:
     turned = ", half of them mirrored" if report["mirrored"] else ""
     lines = [
         f"{n} samples (seed {report['seed']}) against {n} of {report['real']}{turned}",
-        f"real: {n} other training images against the same ones",
+        f"real: {n} others of these against the same ones",
         f"features: {known['name']}" + _accuracy(known),
         f"balls: up to the {report['neighbours']}th nearest neighbour",
         "",
@@ -82,6 +82,8 @@ def describe(report: dict[str, Any]) -> str:
     ]
     for name, figure in report["figures"].items():
         title, digits = _TITLES[name]
+        if "training images" not in report["real"]:
+            title = title.replace("training images", "the data given")
         row = "".join(f"{figure[side]:9.{digits}f}" for side in ("samples", "real"))
         lines.append(f"{title:50}{row}  {figure['better']}")
     classes = report["classes"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from .folder import read_config
 from .metrics import NEIGHBOURS, frechet_distance, overlap
 from .neighbours import distances, nearest
 from .sampling import SavedGenerator
+from .tensors import digest
 
 COUNT = 5000  # samples, where the data have twice as many images
 QUANTILE = 0.01  # of real images without a twin, that would count as near copies
@@ -138,8 +140,9 @@ def evaluate_run(
 ) -> tuple[dict[str, Any], np.ndarray]:
     """What evaluate says of the run at `path`, mirrored or not, and beside_nearest's picture.
 
-    data: as datasets.load takes it; default, what the run was trained on. A conditional generator
-    is asked for the classes that the real images in the samples' place have. Raises OSError or
+    data: as datasets.load takes it; default, what the run was trained on. Other data than that are
+    warned about, and the report does not call them training images. A conditional generator is
+    asked for the classes that the real images in the samples' place have. Raises OSError or
     ValueError, which say what is missing.
     """
     generator = SavedGenerator(path)
@@ -153,6 +156,11 @@ def evaluate_run(
     samples = _draw(generator, len(others), seed, wanted)
     options: Any = {"asked": wanted, "judge": judge, "mirror": mirror, "seed": seed}
     report = evaluate(samples, (images, labels), progress=progress, **options)
+    if not _trained_on(path, generator, images, labels):
+        warnings.warn(
+            "these data are not, to the bit, those that the run was trained on", stacklevel=2
+        )
+        report["real"] = f"{len(images)} images of the data given"
     if report["classes"]:
         known = dict(enumerate(names or ()))  # perhaps of classes without images, or of none
         found = range(len(report["classes"]["real"]))
@@ -237,6 +245,18 @@ def _data(
     if labels is not None and (generator.classes or 1) > 1:
         datasets.check_labels(labels, len(labels), generator.classes, where=str(name))
     return images, labels, data.names
+
+
+def _trained_on(
+    path: str | os.PathLike, generator: SavedGenerator, images: np.ndarray, labels: Any
+) -> bool:
+    """Whether the run's config.json has the digest of these data, as a conditional GAN, or another,
+    takes them.
+    """
+    if generator.classes == 1:  # whatever the labels, and without any
+        labels = np.zeros(len(images), np.int64)
+    labels = None if generator.classes is None else labels
+    return read_config(path)["data"].get("digest") == digest(images, labels)
 
 
 def _draw(
