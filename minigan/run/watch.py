@@ -28,7 +28,8 @@ _DATA = 256  # images that stand for the data
 class Viewer:
     """Looks at what a GAN makes of latents that stay the same.
 
-    rows, columns: of its grid: a row a class, up to ten, or 8 by 8.
+    rows, columns: of its grid: a row a class, up to ten, or 8 by 8. data_spread: of images of the
+        classes that it shows.
     """
 
     def __init__(self, gan: Any, batches: Any):
@@ -39,9 +40,11 @@ class Viewer:
             self.rows = min(gan.classes, 10)
             self.labels = np.repeat(np.arange(self.rows), self.columns)
         self.latents = gan.noise(self.rows * self.columns, Key(gan.seed, "preview"))
-        chosen = Key(gan.seed, "spread").generator().permutation(len(batches))[:_DATA]
-        self.real, labels = batches.batch(chosen)
-        self.data_spread = spread(self.real, labels)
+        order = Key(gan.seed, "spread").generator().permutation(len(batches))
+        self.real = batches.batch(order[:_GRADIENT_BATCH])
+        if self.labels is not None:
+            order = order[batches.labels[order] < self.rows]
+        self.data_spread = spread(*batches.batch(order[:_DATA]))
 
     def images(self) -> np.ndarray:
         """The samples, in the generator's range."""
@@ -55,12 +58,12 @@ class Viewer:
         return {name: float(f"{value:.6g}") for name, value in found.items()}
 
     def _g_gradient(self) -> float:
-        gan, n = self.gan, min(_GRADIENT_BATCH, len(self.latents), len(self.real))
+        gan, (real, real_labels) = self.gan, self.real
+        n = min(len(real), len(self.latents))
         every = slice(None, None, max(len(self.latents) // n, 1))
-        z, real = self.latents[every][:n], self.real[:n]
+        z, real = self.latents[every][:n], real[:n]
         if self.labels is not None:
-            labels = self.labels[every][:n]
-            z, real = (z, labels), (real, labels)
+            z, real = (z, self.labels[every][:n]), (real, real_labels[:n])
         z, real = gan.generator.cast_input(z), gan.discriminator.cast_input(real)
         z, real = move((z, real), gan.generator.home)
         norms: list[float] = []

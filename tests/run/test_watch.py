@@ -9,7 +9,7 @@ import pytest
 
 import minigan as mg
 from minigan.gan import generator_update
-from minigan.run import datasets
+from minigan.run import datasets, watch
 from minigan.run.watch import Viewer, alarms, d_bounds, spread
 from tests.run.conftest import small_gan
 
@@ -26,6 +26,19 @@ def test_spread_is_the_deviation_within_a_class():
     assert spread(images[:4], np.arange(4)) == 0  # one of each: nothing to compare
     few = [spread(images[8 * i :][:8], None) ** 2 for i in range(500)]
     assert np.mean(few) == pytest.approx(0.09, rel=0.02)  # no bias from few samples
+
+
+def test_the_data_that_samples_are_compared_with_are_of_the_classes_shown():
+    rng = np.random.default_rng(0)
+    labels = np.arange(2400) % 12
+    images = rng.normal(0, np.where(labels < 10, 0.05, 0.3)[:, None, None, None], (2400, 8, 8, 1))
+    gan = small_gan(classes=12)
+    viewer = Viewer(gan, datasets.Batches((images.clip(-1, 1), labels), (8, 8, 1), classes=12))
+    assert viewer.data_spread == pytest.approx(0.05, rel=0.05)
+    others = datasets.Batches((images[labels > 9].clip(-1, 1), labels[labels > 9]), (8, 8, 1),
+                              classes=12)  # fmt: skip
+    viewer = Viewer(gan, others)  # no image of a class that is shown
+    assert set(viewer.measure(viewer.images())) == {"g_gradient"}
 
 
 def row(epoch, **changed):
@@ -82,6 +95,25 @@ def test_the_bounds_of_ds_loss(objective, value):
     least, indifferent = d_bounds(gan)
     assert indifferent == pytest.approx(value / 2, rel=1e-6)
     assert least == pytest.approx(0, abs=1e-6)
+
+
+def test_real_images_keep_their_labels(images, monkeypatch):
+    """An objective that pairs them with fakes shows D both."""
+    gan = small_gan(classes=3, update="joint", objective="relativistic_pairing")
+    labels = np.arange(20) % 3
+    viewer = Viewer(gan, datasets.Batches((images, labels), (8, 8, 1), classes=3))
+    seen = []
+
+    def noted(gan, D, G, z, real):
+        seen.append(real)
+        return generator_update(gan, D, G, z, real)
+
+    monkeypatch.setattr(watch, "generator_update", noted)
+    viewer.measure(viewer.images())
+    ((shown, theirs),) = seen
+    scaled = images.reshape(20, 64) / 127.5 - 1
+    places = [np.abs(scaled - mg.to_numpy(one).reshape(64)).sum(axis=1).argmin() for one in shown]
+    assert mg.to_numpy(theirs).tolist() == labels[places].tolist() and len(set(places)) == 16
 
 
 def entropy(p):
