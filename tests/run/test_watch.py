@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 import minigan as mg
+from minigan import objectives
 from minigan.gan import generator_update
 from minigan.run import datasets, watch
+from minigan.run.assemble import assemble
+from minigan.run.cli import _parser
 from minigan.run.watch import Viewer, alarms, d_bounds, spread
 from tests.run.conftest import small_gan
 
@@ -47,6 +50,7 @@ def row(epoch, **changed):
 
 
 BOUNDS = 0.0, 1.386
+PLAIN = objectives.get("non_saturating")
 HEALTHY = [row(epoch) for epoch in range(1, 8)]
 
 
@@ -58,23 +62,40 @@ HEALTHY = [row(epoch) for epoch in range(1, 8)]
     ({"g_gradient": 1e-9}, "has vanished"),
 ])  # fmt: skip
 def test_each_failure_is_told_in_one_line_with_advice(changed, words):
-    (line,) = alarms([*HEALTHY, row(8, **changed)], BOUNDS)
+    (line,) = alarms([*HEALTHY, row(8, **changed)], BOUNDS, PLAIN)
     assert words in line and "what may help" in line and "--" in line
     assert "\n" not in line and len(line) < 400
+
+
+@pytest.mark.parametrize("name", objectives.NAMES)
+def test_what_is_advised_is_accepted(name):
+    """Every option, beside those that chose the objective."""
+    bad = [*HEALTHY, row(8, spread=0.01, d_loss=0.0, g_gradient=0.0)]
+    lines = alarms(bad, BOUNDS, objectives.get(name))
+    assert len(lines) == 3
+    chosen = ["--objective", name, *(["--penalty", "wgan-gp"] if name == "wasserstein" else [])]
+    for line in lines:
+        for option in line[line.rindex("(") + 1 : -1].split(", "):
+            words = option.split()
+            words += ["1e-5"] if len(words) == 1 else []  # a rate, that is for the reader to choose
+            given = ["train", "mlp_digits", *chosen, *words]
+            gan = assemble(_parser().parse_args(given)).gan
+            if words[0] == "--objective":  # another than it is
+                assert not isinstance(gan.objective, objectives.NAMES[name])
 
 
 @pytest.mark.parametrize("changed", [
     {}, {"spread": 0.2}, {"d_loss": 0.05}, {"g_gradient": 0.01}, {"spread": 0.5, "d_loss": 0.1},
 ])  # fmt: skip
 def test_what_is_merely_small_is_not_told(changed):
-    assert alarms([*HEALTHY, row(8, **changed)], BOUNDS) == []
+    assert alarms([*HEALTHY, row(8, **changed)], BOUNDS, PLAIN) == []
 
 
 def test_a_generator_that_has_just_begun_is_given_time():
     grey = [row(epoch, spread=0.01 * epoch) for epoch in range(1, 9)]  # growing, 800 steps
-    assert alarms(grey, BOUNDS) == []
+    assert alarms(grey, BOUNDS, PLAIN) == []
     late = [*grey, row(9, spread=0.1), row(10, spread=0.1)]
-    assert len(alarms(late, BOUNDS)) == 1  # 1,000 steps
+    assert len(alarms(late, BOUNDS, PLAIN)) == 1  # 1,000 steps
 
 
 def test_a_failure_is_told_once_until_it_has_been_gone_for_five_epochs():
@@ -82,7 +103,7 @@ def test_a_failure_is_told_once_until_it_has_been_gone_for_five_epochs():
     history = []
     for epoch, low in enumerate([0, 0, 1, 1, 0, 1, 0, 0, 0, 0, 0, 1], 1):
         history.append(row(epoch, d_loss=0.001 if low else 1.0))
-        told.append(len(alarms(history, BOUNDS)))
+        told.append(len(alarms(history, BOUNDS, PLAIN)))
     assert told == [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1]
 
 
@@ -127,6 +148,8 @@ def entropy(p):
     # falling in the logit up to the clip c: 2 (softplus(c) - 1.05 c)
     ({"real_targets": (1.0, 1.1), "fake_targets": (-0.1, 0.0),
       "objective": {"name": "non_saturating", "logit_clip": 16.0}}, -1.6),
+    ({"real_targets": (1.0, 1.1), "fake_targets": (-0.1, 0.0),
+      "objective": {"name": "non_saturating", "logit_clip": 30.0}}, -3.0),
 ])  # fmt: skip
 def test_the_least_loss_is_that_of_the_recipes_targets(recipe, least):
     assert d_bounds(small_gan(**recipe))[0] == pytest.approx(least, abs=2e-4)
@@ -134,7 +157,11 @@ def test_the_least_loss_is_that_of_the_recipes_targets(recipe, least):
 
 def test_a_loss_that_falls_without_end_is_never_pinned():
     bounds = d_bounds(small_gan(objective="wasserstein"))
-    assert alarms([row(1, d_loss=-1e6)], bounds) == []
+    assert alarms([row(1, d_loss=-1e6)], bounds, objectives.get("wasserstein")) == []
+    # from logits the cross-entropy with a target above 1 has no minimum
+    beyond = d_bounds(small_gan(real_targets=(1.0, 1.1), fake_targets=(-0.1, 0.0)))
+    assert beyond == (-np.inf, pytest.approx(2 * np.log(2)))
+    assert alarms([row(1, d_loss=-2.5)], beyond, PLAIN) == []
 
 
 @pytest.mark.parametrize("options", [
