@@ -16,7 +16,7 @@ import numpy as np
 from .. import layers as ours
 from ..sequential import Sequential
 from .exchange import export_weights
-from .exporting import SourceWriter, call, short, unless, write_new
+from .exporting import SourceWriter, call, paddings, short, unless, write_new
 
 _PAGE = '''"""A {role} of minigan as a Keras model.
 
@@ -180,6 +180,10 @@ def resampling(w: KerasWriter, layer: Any, x: str) -> str:
 
 
 def pooling(w: KerasWriter, layer: Any, x: str) -> str:
+    if isinstance(layer, ours.AveragePooling2D) and any(map(any, paddings(layer))):
+        # Keras' own counts the padding in some windows where PyTorch computes
+        ends = tuple(paddings(layer))
+        return w.assign(call(w.helper("average_pool"), x, layer.pool_size, layer.strides, ends))
     return w.layer(
         type(layer).__name__,
         x,

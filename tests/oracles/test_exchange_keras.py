@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -77,6 +81,27 @@ def test_convolutions(keras, tmp_path_factory, case):
 def test_pooling(keras, tmp_path_factory, case):
     layer, shape = case
     assert_there_and_back(tmp_path_factory.mktemp("pool"), layer.name, built([layer], shape))
+
+
+ON_TORCH = """
+import sys
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+from discriminator_keras import load
+net = load(sys.argv[1] + "/discriminator_keras.npz")
+np.save(sys.argv[1] + "/y.npy", net(np.load(sys.argv[1] + "/x.npy")).detach().numpy())
+"""
+
+
+def test_average_pooling_where_pytorch_computes(keras, torch, tmp_path):
+    """There Keras' own layer counts some of the padding."""
+    model = built([mg.AveragePooling2D((3, 2), strides=2, padding="same")], (6, 7, 3), "float32")
+    (x,) = inputs_for(model)
+    mg.export_keras(tmp_path, model, role="discriminator")
+    np.save(tmp_path / "x.npy", x)
+    there = {**os.environ, "KERAS_BACKEND": "torch"}
+    subprocess.run([sys.executable, "-c", ON_TORCH, tmp_path], env=there, check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), model.predict(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("side", [6, 7])
