@@ -125,12 +125,14 @@ def test_networks(keras, tmp_path, name, classes):
 def test_a_list_of_weights_comes_back_in_order(keras, tmp_path):
     def model():
         return mg.Sequential(
-            [mg.Conv2D(3, 2), mg.BatchNorm(), mg.Flatten(), mg.Dense(2)],
+            [mg.Conv2D(3, 2), mg.BatchNorm(), mg.SpectralNorm(mg.Conv2D(4, 1)), mg.Flatten(),
+             mg.SpectralNorm(mg.Dense(3, use_bias=False)), mg.Dense(2)],
             input_shape=(3, 4, 1), dtype="float64",
         )  # fmt: skip
 
     ours, fresh = scattered(model()), model()
     net, inputs = emitted(tmp_path, ours, "discriminator"), inputs_for(ours)
+    assert list(mg.export_weights(ours, layout="keras")) == [v.path for v in net.weights]
     mg.import_weights(fresh, net.get_weights(), layout="keras")
     assert np.array_equal(predicted(fresh, inputs), predicted(ours, inputs))
 
