@@ -88,7 +88,7 @@ def describe(report: dict[str, Any]) -> str:
         lines.append(f"{title:50}{row}  {figure['better']}")
     classes = report["classes"]
     if classes and len(classes["real"]) <= _MOST_CLASSES:
-        names = classes.get("names") or range(len(classes["real"]))
+        names = classes.get("names") or classes["labels"]
         rows = zip(names, classes["samples"], classes["real"], strict=True)
         lines += ["", f"{'share of class':50}{'samples':>9}{'real':>9}"]
         lines += [f"{str(name):50.50}{a:9.3f}{b:9.3f}" for name, a, b in rows]

@@ -69,7 +69,7 @@ def evaluate(
 
     frechet_distance, precision, precision_pruned, recall, density, coverage: see metrics.
     class_difference: half the sum of |p - q| over the classes, p and q the shares that the judge
-        reads (the total variation); with labels alone. `classes` has the shares.
+        reads (the total variation); with labels alone. `classes` has the labels and the shares.
     class_asked_for: the share of samples read as the class asked for; of real images, the judge's
         accuracy on those held out.
     near_copies_among: the share of samples that are as near to another one as only 1 % of as many
@@ -108,7 +108,11 @@ def evaluate(
     if isinstance(judge, ClassifierFeatures):
         shares = [_shares(judge, part) for part in (ours, theirs, real)]
         figures["class_difference"] = _both(_difference, *shares)
-        classes = {"samples": shares[0].tolist(), "real": shares[2].tolist()}
+        classes = {
+            "labels": judge.labels.tolist(),
+            "samples": shares[0].tolist(),
+            "real": shares[2].tolist(),
+        }
         if asked is not None and judge.accuracy is not None:
             right = judge.read(ours) == np.asarray(asked)[: len(ours)]
             figures["class_asked_for"] = _share(right), judge.accuracy
@@ -163,7 +167,7 @@ def evaluate_run(
         report["real"] = f"{len(images)} images of the data given"
     if report["classes"]:
         known = dict(enumerate(names or ()))  # perhaps of classes without images, or of none
-        found = range(len(report["classes"]["real"]))
+        found = report["classes"]["labels"]
         report["classes"] = {"names": [str(known.get(c, c)) for c in found], **report["classes"]}
     return report, beside_nearest(samples[:16], images, judge, mirror)
 
@@ -273,7 +277,8 @@ def _both(figure: Callable[[Any, Any], float], ours: Any, theirs: Any, real: Any
 
 
 def _shares(judge: ClassifierFeatures, features: np.ndarray) -> np.ndarray:
-    return np.bincount(judge.read(features), minlength=judge.classes) / len(features)
+    numbers = np.searchsorted(judge.labels, judge.read(features))
+    return np.bincount(numbers, minlength=judge.classes) / len(features)
 
 
 def _difference(p: np.ndarray, q: np.ndarray) -> float:

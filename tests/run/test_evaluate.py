@@ -144,6 +144,16 @@ def test_shares_of_classes_are_what_loops_count(data, judge):
     assert "class_asked_for" not in report["figures"]
 
 
+def test_labels_that_are_far_apart(data):
+    new, asked = pictures(60, 1)
+    few = data[0][:200], data[1][:200]
+    plain = evaluate(new, few, asked=asked)
+    report = evaluate(new, (few[0], 7 + few[1] * 2**40), asked=7 + asked * 2**40)
+    assert report["classes"]["labels"] == [7, 7 + 2**40]
+    assert report["classes"]["real"] == plain["classes"]["real"]
+    assert report["figures"] == plain["figures"]
+
+
 def test_without_labels_there_are_no_figures_of_classes(data):
     report = evaluate(pictures(50, 1)[0], data[0], asked=np.zeros(50, int))
     assert report["classes"] is None and report["features"]["name"].startswith("random")
