@@ -92,6 +92,8 @@ def evaluate(
     say = progress or _silent
     images, labels = _pair(data)
     samples = imaging.as_nhwc(np.asarray(samples))
+    if asked is not None:
+        asked = datasets.check_labels(asked, len(samples), where="asked")
     reference, others = halves(len(images), len(samples), seed)
     samples = samples[: len(others)]
     shown = half_mirrored(images, seed) if mirror else images
@@ -114,7 +116,7 @@ def evaluate(
             "real": shares[2].tolist(),
         }
         if asked is not None and judge.accuracy is not None:
-            right = judge.read(ours) == np.asarray(asked)[: len(ours)]
+            right = judge.read(ours) == asked[: len(ours)]
             figures["class_asked_for"] = _share(right), judge.accuracy
     say("neighbours among pixels")
     copies, limits = _copies(samples, images, others, mirror)

@@ -188,6 +188,10 @@ def test_samples_must_be_as_the_data(data):
         evaluate(np.zeros((20, 9, 9, 1), np.uint8), x)
     with pytest.raises(ValueError, match="one label an image"):
         evaluate(x, (x, y[:5]))
+    with pytest.raises(ValueError, match="asked: expected one label .* \\(20,\\), got \\(19,\\)"):
+        evaluate(x[:20], x, asked=y[:19])
+    with pytest.raises(TypeError, match="asked: .* whole numbers"):
+        evaluate(x[:20], x, asked=y[:20] / 2)
 
 
 @pytest.fixture
