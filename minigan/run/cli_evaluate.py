@@ -46,6 +46,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     picture = Path(args.out or Path(args.folder) / "nearest.png")
     if picture.suffix.lower() != ".png":
         raise ValueError(f"{picture}: the picture of neighbours is a PNG; end its name in .png")
+    if not picture.parent.is_dir() and args.out:  # before all that takes time
+        raise FileNotFoundError(f"{picture}: there is no folder {picture.parent}")
     progress = _say if sys.stderr.isatty() else None
     try:
         report, grid = evaluate_run(

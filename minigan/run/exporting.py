@@ -265,10 +265,13 @@ def paddings(layer: Any) -> list[tuple[int, int]]:
 def write_new(files: Mapping[str | os.PathLike, bytes]) -> list[Path]:
     """Write files that replace no other; one that is there with the same bytes is left as it is.
 
-    Raises FileExistsError before anything is written, WriteError when the disk does not take it.
+    Raises FileExistsError or NotADirectoryError before anything is written, WriteError when the
+    disk does not take it.
     """
     paths = {Path(path): data for path, data in files.items()}
     for path, data in paths.items():
+        if path.parent.exists() and not path.parent.is_dir():
+            raise NotADirectoryError(f"{path.parent} is a file; give a folder to export into")
         if path.exists() and not (path.is_file() and path.read_bytes() == data):
             raise FileExistsError(
                 f"{path} is there already, with something else in it, and an export replaces "

@@ -90,6 +90,12 @@ def test_where_the_picture_goes(call, runs):
     assert code == 2 and out == "" and "end its name in .png" in err
 
 
+def test_a_place_that_is_not_there_is_told_before_the_work(call, monkeypatch):
+    monkeypatch.setattr("minigan.run.evaluate.evaluate_run", None)
+    code, out, err = call("evaluate", "plain", "--out", "missing/near.png")
+    assert code == 2 and out == "" and "there is no folder missing" in err
+
+
 def test_other_data_are_not_called_training_images(call, runs):
     with np.load(runs / "few.npz") as arrays:
         images, labels = arrays["images"].copy(), arrays["labels"]

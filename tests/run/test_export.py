@@ -306,6 +306,12 @@ def test_what_the_command_refuses(run, trained, tmp_path, monkeypatch):
     assert code == 2 and "--onnx, --torch or --keras" in err
     code, _, err = run("export", tmp_path, "--torch")
     assert code == 2 and "is not a run" in err and not list(tmp_path.iterdir())
+    (tmp_path / "few.npz").write_bytes(b"mine")
+    for option in ("--torch", "--keras"):
+        code, _, err = run("export", trained, option, tmp_path / "few.npz")
+        assert code == 2 and "few.npz is a file; give a folder" in err and "room" not in err
+    assert (tmp_path / "few.npz").read_bytes() == b"mine"
+    (tmp_path / "few.npz").unlink()
     code, _, err = run("export", trained, "--torch", trained)
     assert code == 2 and "is there already" in err
     monkeypatch.setitem(sys.modules, "onnx", None)
