@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import keyword
 import os
 import re
 import textwrap
@@ -25,6 +26,20 @@ from ..sequential import Sequential, is_labels
 from .files import make_folder, write_bytes
 
 ROLES = {"generator": ("z", "images"), "discriminator": ("images", "scores")}  # input, output
+# what a torch.nn.Module has, so that a layer cannot be called so
+MODULE_NAMES = frozenset(
+    """
+    T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda double
+    dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter
+    get_submodule half ipu load_state_dict modules mtia named_buffers named_children named_modules
+    named_parameters parameters register_backward_hook register_buffer register_forward_hook
+    register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
+    register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
+    register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
+    set_extra_state set_submodule share_memory state_dict to to_empty train training type xpu
+    zero_grad
+    """.split()
+)
 Way = tuple[str, ...]  # the names of a layer's containers and its own, from the model down
 
 
@@ -111,6 +126,7 @@ class SourceWriter(Exporter):
         super().__init__(model, role)
         self.lines: list[str] = []  # of the function that computes
         self.used: set[str] = set()  # helpers
+        self.notes: dict[str, None] = {}  # each once
 
     def theirs(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of numbers, as it is there."""
@@ -120,6 +136,10 @@ class SourceWriter(Exporter):
         """Assign to the variable of this branch."""
         self.lines.append(f"{self.lane} = {expression}")
         return self.lane
+
+    def note(self, line: str) -> None:
+        """A line of the docstring, for those who train on."""
+        self.notes[line] = None
 
     def helper(self, name: str) -> str:
         """The name of a helper, whose definition then goes into the source."""
@@ -156,7 +176,7 @@ class SourceWriter(Exporter):
             for name, shape, classes in values
         ]
         about = about.replace("\\", "/").replace('"', "'")  # they would end or change it
-        return "\n".join([*lines, *textwrap.wrap(about, 90)])
+        return "\n".join([*lines, *textwrap.wrap(about, 90), *self.notes])
 
 
 def shown(shape: tuple[int, ...]) -> str:
@@ -229,11 +249,17 @@ def tree(layer: Layer, way: Way = ()) -> Iterator[tuple[Way, Layer]]:
 
 
 def names_of(model: Sequential) -> dict[Way, str]:
-    """A name for each layer that is unique and a Python identifier: parallel_0_embedding."""
+    """A name for each layer that is unique and that every source can hold: parallel_0_embedding.
+
+    That is an identifier that is none of Python's keywords, of PyTorch's own names in a module, or
+    of the model's inputs; and it does not begin as private names do.
+    """
+    inputs = {each.name for role in ROLES for each in inputs_of(model, role)}
     names: dict[Way, str] = {}
     for way, _ in tree(model):
         name = re.sub(r"\W|^(?=\d)", "_", "_".join(way), flags=re.ASCII)
-        names[way] = unused(name, names.values())
+        name = re.sub(r"^_+(?=[A-Za-z])", "", re.sub(r"^_+(?=\d)", "_", name))
+        names[way] = unused(name, {*names.values(), *inputs, *keyword.kwlist, *MODULE_NAMES})
     return names
 
 

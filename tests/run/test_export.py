@@ -182,6 +182,22 @@ def test_what_inference_does_not_show():
     assert "layers.Dropout(0.4," in source
 
 
+@pytest.mark.parametrize(
+    ("writer", "unbiased", "words"),
+    [
+        (TorchWriter, False, "BatchNorm moves by the unbiased variance; in minigan by the biased."),
+        (KerasWriter, True, "BatchNorm moves by the biased variance; in minigan by the unbiased."),
+    ],
+)
+def test_running_variances_that_move_otherwise_are_told(writer, unbiased, words):
+    def source(unbiased):
+        layers = [mg.BatchNorm(unbiased=unbiased), mg.BatchNorm(unbiased=unbiased)]
+        return writer(mg.Sequential(layers, input_shape=(3,)), "generator").page("")
+
+    assert source(unbiased).count(f"Trained on, {words}\n") == 1
+    assert "biased" not in source(not unbiased)
+
+
 def test_the_sentence_cannot_end_the_docstring(generator):
     source = TorchWriter(generator, "generator").page('"""\nimport os\\')
     assert "import os" in ast.get_docstring(ast.parse(source))
@@ -192,6 +208,28 @@ def test_names_are_identifiers_and_unique():
     model = mg.Sequential(inner, input_shape=(2,))
     names = [exporting.names_of(model)[way, "re_lu"] for way in model.names]
     assert names == ["_3_up_re_lu", "_3_up_re_lu_1", "up_re_lu", "up_1_re_lu"]
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("class", "class_1"),
+        ("None", "None_1"),
+        ("forward", "forward_1"),
+        ("train", "train_1"),
+        ("z", "z_1"),
+        ("images", "images_1"),
+        ("_buffers", "buffers_1"),
+        ("__mangled", "mangled"),
+        ("__3", "_3"),
+    ],
+)
+def test_names_that_a_source_cannot_hold(given, name):
+    layer = mg.Dense(3)
+    layer.name = given
+    model = mg.Sequential([layer], input_shape=(2,))
+    assert exporting.names_of(model)[given,] == name
+    ast.parse(TorchWriter(model, "generator").page(""))
 
 
 # what cannot be exported
