@@ -254,13 +254,20 @@ def names_of(model: Sequential) -> dict[Way, str]:
     That is an identifier that is none of Python's keywords, of PyTorch's own names in a module, or
     of the model's inputs; and it does not begin as private names do.
     """
-    inputs = {each.name for role in ROLES for each in inputs_of(model, role)}
+    count = len(model.input_shape) if is_conditional(model) else 1
+    taken = {*_input_names(count), *keyword.kwlist, *MODULE_NAMES}
     names: dict[Way, str] = {}
     for way, _ in tree(model):
         name = re.sub(r"\W|^(?=\d)", "_", "_".join(way), flags=re.ASCII)
         name = re.sub(r"^_+(?=[A-Za-z])", "", re.sub(r"^_+(?=\d)", "_", name))
-        names[way] = unused(name, {*names.values(), *inputs, *keyword.kwlist, *MODULE_NAMES})
+        names[way] = unused(name, {*names.values(), *taken})
     return names
+
+
+def _input_names(count: int) -> Iterator[str]:
+    """What inputs_of may call so many inputs, in either role."""
+    for base in ("z", "images", "labels"):
+        yield from (f"{base}_{n}" if n else base for n in range(count))
 
 
 def unused(name: str, taken: Iterable[str]) -> str:

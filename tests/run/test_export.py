@@ -232,6 +232,15 @@ def test_names_that_a_source_cannot_hold(given, name):
     ast.parse(TorchWriter(model, "generator").page(""))
 
 
+def test_names_of_layers_are_none_of_the_inputs():
+    several, last = mg.Parallel([mg.Dense(3), mg.Dense(3), mg.Embedding(4, 3)]), mg.Dense(1)
+    last.name = "z"
+    model = mg.Sequential([several, last], input_shape=((2,), (2,), ()))
+    inputs = {each.name for role in exporting.ROLES for each in exporting.inputs_of(model, role)}
+    assert inputs == {"z", "z_1", "images", "images_1", "labels"}
+    assert exporting.names_of(model)["z",] not in inputs
+
+
 # what cannot be exported
 
 

@@ -128,6 +128,12 @@ def test_weights_come_back(model, layout, kind, tmp_path):
     assert before.keys() == mg.export_weights(model, layout=layout).keys()
 
 
+def test_inputs_of_inputs_have_weights_too():
+    inner = mg.Parallel([mg.Dense(2), mg.Dense(2)])
+    model = mg.Sequential([mg.Parallel([inner, mg.Dense(3)])], input_shape=(((2,), (3,)), (4,)))
+    assert len(mg.export_weights(model, layout="torch")) == 6
+
+
 def test_exported_weights_are_copies(model):
     weights = mg.export_weights(model, layout="keras")
     weights["parallel_0_dense/kernel"][...] = 7
