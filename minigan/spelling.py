@@ -1,9 +1,10 @@
-"""Keyword arguments that users of other libraries will type get an error that names ours."""
+"""Keyword arguments of other libraries get an error that names ours; names that may be printed."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
+import unicodedata
 from typing import Any
 
 OURS = {
@@ -85,3 +86,9 @@ def did_you_mean(name: str, known: list[str]) -> str:
     """' (did you mean X?)' when something known is close, else ''."""
     close = difflib.get_close_matches(str(name), known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def printable(name: str) -> str:
+    """A name from outside in one line: control characters and stray bytes escaped."""
+    odd = {c for c in name if unicodedata.category(c) in ("Cc", "Cs")}
+    return "".join(c.encode("unicode_escape").decode() if c in odd else c for c in name)

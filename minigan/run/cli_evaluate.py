@@ -46,6 +46,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     picture = Path(args.out or Path(args.folder) / "nearest.png")
     if picture.suffix.lower() != ".png":
         raise ValueError(f"{picture}: the picture of neighbours is a PNG; end its name in .png")
+    if not picture.parent.is_dir() and args.out:  # before all that takes time
+        raise FileNotFoundError(f"{picture}: there is no folder {picture.parent}")
     progress = _say if sys.stderr.isatty() else None
     try:
         report, grid = evaluate_run(
@@ -64,16 +66,17 @@ def _evaluate(args: argparse.Namespace) -> int:
     files.write_json(Path(args.folder) / "evaluation.json", report)
     imaging.save_png(picture, grid)
     if not args.json:
-        print(f"{picture}  samples, the nearest training images by pixels, and by features")
+        print(f"{picture}  samples, the nearest real images by pixels, and by features")
     return DONE
 
 
 def describe(report: dict[str, Any]) -> str:
     """The report of evaluate as a table for people."""
     n, known = report["samples"], report["features"]
+    turned = ", half of them mirrored" if report["mirrored"] else ""
     lines = [
-        f"{n} samples (seed {report['seed']}) against {n} of {report['real']}",
-        f"real: {n} other training images against the same ones",
+        f"{n} samples (seed {report['seed']}) against {n} of {report['real']}{turned}",
+        f"real: {n} others of these against the same ones",
         f"features: {known['name']}" + _accuracy(known),
         f"balls: up to the {report['neighbours']}th nearest neighbour",
         "",
@@ -81,11 +84,13 @@ def describe(report: dict[str, Any]) -> str:
     ]
     for name, figure in report["figures"].items():
         title, digits = _TITLES[name]
+        if "training images" not in report["real"]:
+            title = title.replace("training images", "the data given")
         row = "".join(f"{figure[side]:9.{digits}f}" for side in ("samples", "real"))
         lines.append(f"{title:50}{row}  {figure['better']}")
     classes = report["classes"]
     if classes and len(classes["real"]) <= _MOST_CLASSES:
-        names = classes.get("names") or range(len(classes["real"]))
+        names = classes.get("names") or classes["labels"]
         rows = zip(names, classes["samples"], classes["real"], strict=True)
         lines += ["", f"{'share of class':50}{'samples':>9}{'real':>9}"]
         lines += [f"{str(name):50.50}{a:9.3f}{b:9.3f}" for name, a, b in rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +19,10 @@ from .folder import read_config
 from .metrics import NEIGHBOURS, frechet_distance, overlap
 from .neighbours import distances, nearest
 from .sampling import SavedGenerator
+from .tensors import digest
 
 COUNT = 5000  # samples, where the data have twice as many images
-QUANTILE = 0.01  # of real images that would count as near copies
+QUANTILE = 0.01  # of real images without a twin, that would count as near copies
 AROUND = 50  # training images that a near copy of one of them is compared with
 SIDE = 32  # pixels: larger images are averaged down to it where their pixels are compared
 BETTER = {
@@ -48,6 +50,7 @@ def evaluate(
     *,
     asked: Any = None,
     judge: Features | None = None,
+    mirror: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -57,6 +60,8 @@ def evaluate(
         (M, H, W, C), or (images, labels).
     asked: the label (S,) that each sample was asked to have.
     judge: the features (default: features.fitted of the data).
+    mirror: whether half of the images were mirrored in training. Then half of the real images are,
+        and where copies are counted an image and its mirror image are the same.
     seed: of the choice of real images, which has three parts of N = min(S, M/2) images: samples are
         compared with one half of the data, and so is the other half in their place.
 
@@ -64,20 +69,20 @@ def evaluate(
 
     frechet_distance, precision, precision_pruned, recall, density, coverage: see metrics.
     class_difference: half the sum of |p - q| over the classes, p and q the shares that the judge
-        reads (the total variation); with labels alone. `classes` has the shares.
+        reads (the total variation); with labels alone. `classes` has the labels and the shares.
     class_asked_for: the share of samples read as the class asked for; of real images, the judge's
         accuracy on those held out.
     near_copies_among: the share of samples that are as near to another one as only 1 % of as many
-        real images are.
+        real images are, besides those that have an identical twin.
     near_copies_of_training: the share of samples whose distance to the nearest training image, over
         the mean distance to the 50 nearest, is as small as only that of 1 % of real images is to
-        the others. So do Carlini et al. ("Extracting training data from diffusion models", 2023)
-        compare: a blurred image is rather near to all images, a copy to one.
+        the others, twins aside. So do Carlini et al. ("Extracting training data from diffusion
+        models", 2023) compare: a blurred image is rather near to all images, a copy to one.
     identical_among, identical_to_training: the same to the last bit.
 
     Distances between images are root mean square differences of grey levels, of images averaged
     down to 32 pixels or fewer a side. `copy_limits` has the distance and the quotient that 1 % of
-    real images do not exceed.
+    real images without a twin do not exceed.
 
     The judge has seen most of the real images. Where it knows them by heart, as it does when they
     are few, real images are told better from each other than they deserve: its accuracy says so.
@@ -87,12 +92,15 @@ def evaluate(
     say = progress or _silent
     images, labels = _pair(data)
     samples = imaging.as_nhwc(np.asarray(samples))
+    if asked is not None:
+        asked = datasets.check_labels(asked, len(samples), where="asked")
     reference, others = halves(len(images), len(samples), seed)
     samples = samples[: len(others)]
-    judge = judge or fitted(images, labels, progress=progress)
+    shown = half_mirrored(images, seed) if mirror else images
+    judge = judge or fitted(shown, labels, progress=progress)
     say("features")
     ours, theirs, real = (
-        judge.features(part) for part in (samples, images[others], images[reference])
+        judge.features(part) for part in (samples, shown[others], shown[reference])
     )
     say("neighbours among features")
     figures: Figures = {"frechet_distance": _both(frechet_distance, ours, theirs, real)}
@@ -102,17 +110,22 @@ def evaluate(
     if isinstance(judge, ClassifierFeatures):
         shares = [_shares(judge, part) for part in (ours, theirs, real)]
         figures["class_difference"] = _both(_difference, *shares)
-        classes = {"samples": shares[0].tolist(), "real": shares[2].tolist()}
+        classes = {
+            "labels": judge.labels.tolist(),
+            "samples": shares[0].tolist(),
+            "real": shares[2].tolist(),
+        }
         if asked is not None and judge.accuracy is not None:
-            right = judge.read(ours) == np.asarray(asked)[: len(ours)]
+            right = judge.read(ours) == asked[: len(ours)]
             figures["class_asked_for"] = _share(right), judge.accuracy
     say("neighbours among pixels")
-    copies, limits = _copies(samples, images, others)
+    copies, limits = _copies(samples, images, others, mirror)
     figures |= copies
     return {
         "samples": len(samples),
         "seed": seed,
         "real": f"{len(images)} training images",
+        "mirrored": mirror,
         "features": judge.describe(),
         "neighbours": NEIGHBOURS,
         "figures": {
@@ -131,26 +144,34 @@ def evaluate_run(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """What evaluate says of the run at `path`, and the picture of beside_nearest.
+    """What evaluate says of the run at `path`, mirrored or not, and beside_nearest's picture.
 
-    data: as datasets.load takes it; default, what the run was trained on. A conditional generator
-    is asked for the classes that the real images in the samples' place have. Raises OSError or
+    data: as datasets.load takes it; default, what the run was trained on. Other data than that are
+    warned about, and the report does not call them training images. A conditional generator is
+    asked for the classes that the real images in the samples' place have. Raises OSError or
     ValueError, which say what is missing.
     """
     generator = SavedGenerator(path)
     images, labels, names = _data(path, generator, data)
     _, others = halves(len(images), count, seed)
-    judge = fitted(images, labels, progress=progress)
+    mirror = bool(read_config(path).get("mirror"))
+    shown = half_mirrored(images, seed) if mirror else images
+    judge = fitted(shown, labels, progress=progress)
     (progress or _silent)("samples")
     wanted = labels[others] if labels is not None and (generator.classes or 1) > 1 else None
     samples = _draw(generator, len(others), seed, wanted)
-    options: Any = {"asked": wanted, "judge": judge, "seed": seed, "progress": progress}
-    report = evaluate(samples, (images, labels), **options)
+    options: Any = {"asked": wanted, "judge": judge, "mirror": mirror, "seed": seed}
+    report = evaluate(samples, (images, labels), progress=progress, **options)
+    if not _trained_on(path, generator, images, labels):
+        warnings.warn(
+            "these data are not, to the bit, those that the run was trained on", stacklevel=2
+        )
+        report["real"] = f"{len(images)} images of the data given"
     if report["classes"]:
         known = dict(enumerate(names or ()))  # perhaps of classes without images, or of none
-        found = range(len(report["classes"]["real"]))
+        found = report["classes"]["labels"]
         report["classes"] = {"names": [str(known.get(c, c)) for c in found], **report["classes"]}
-    return report, beside_nearest(samples[:16], images, judge)
+    return report, beside_nearest(samples[:16], images, judge, mirror)
 
 
 def halves(images: int, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -168,14 +189,27 @@ def halves(images: int, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray
     return order[:count], order[count : 2 * count]
 
 
-def beside_nearest(samples: np.ndarray, images: np.ndarray, judge: Features) -> np.ndarray:
+def half_mirrored(images: np.ndarray, seed: int) -> np.ndarray:
+    """A copy of images (N, H, W, C), each mirrored with probability 1/2."""
+    turned = Key(seed, "mirror").generator().random(len(images)) < 0.5
+    return np.where(turned[:, None, None, None], _mirrored(images), images)
+
+
+def beside_nearest(
+    samples: np.ndarray, images: np.ndarray, judge: Features, mirror: bool
+) -> np.ndarray:
     """A picture of three rows: samples, below each the training image that is nearest to it by
     pixels, and below that the one that is nearest in the judge's features.
+
+    mirror: whether the mirror images of the training images count too.
     """
-    by_pixels, _ = nearest(_pixels(samples), _pixels(images))
-    by_features, _ = nearest(judge.features(samples), judge.features(images))
-    rows = np.concatenate([samples, images[by_pixels], images[by_features]])
-    return imaging.image_grid(rows, len(samples), gap=2)
+    forms = [images, _mirrored(images)] if mirror else [images]
+    rows = [*samples]
+    for view in (_pixels, judge.features):
+        found = [nearest(view(samples), view(form)) for form in forms]
+        closest = np.argmin([distance for _, distance in found], axis=0)
+        rows += [forms[form][found[form][0][i]] for i, form in enumerate(closest)]
+    return imaging.image_grid(np.stack(rows), len(samples), gap=2)
 
 
 def _silent(line: str) -> None:
@@ -219,6 +253,18 @@ def _data(
     return images, labels, data.names
 
 
+def _trained_on(
+    path: str | os.PathLike, generator: SavedGenerator, images: np.ndarray, labels: Any
+) -> bool:
+    """Whether the run's config.json has the digest of these data, as a conditional GAN, or another,
+    takes them.
+    """
+    if generator.classes == 1:  # whatever the labels, and without any
+        labels = np.zeros(len(images), np.int64)
+    labels = None if generator.classes is None else labels
+    return read_config(path)["data"].get("digest") == digest(images, labels)
+
+
 def _draw(
     generator: SavedGenerator, count: int, seed: int, wanted: np.ndarray | None
 ) -> np.ndarray:
@@ -233,7 +279,8 @@ def _both(figure: Callable[[Any, Any], float], ours: Any, theirs: Any, real: Any
 
 
 def _shares(judge: ClassifierFeatures, features: np.ndarray) -> np.ndarray:
-    return np.bincount(judge.read(features), minlength=judge.classes) / len(features)
+    numbers = np.searchsorted(judge.labels, judge.read(features))
+    return np.bincount(numbers, minlength=judge.classes) / len(features)
 
 
 def _difference(p: np.ndarray, q: np.ndarray) -> float:
@@ -241,35 +288,58 @@ def _difference(p: np.ndarray, q: np.ndarray) -> float:
 
 
 def _copies(
-    samples: np.ndarray, images: np.ndarray, others: np.ndarray
+    samples: np.ndarray, images: np.ndarray, others: np.ndarray, mirror: bool
 ) -> tuple[Figures, dict[str, float]]:
     """Copies among the samples, and of training images; and how near the near ones are."""
-    mine, known, own = _pixels(samples), _pixels(images), np.arange(len(samples))
-    real, grey = known[others], 1 / math.sqrt(known.shape[1])  # of a distance over all pixels
+    real, own, nobody = images[others], np.arange(len(samples)), None
+    grey = 1 / math.sqrt(_pixels(samples).shape[1])  # of a distance over all pixels
     near = {
-        "among": (grey * nearest(mine, mine, own)[1], grey * nearest(real, real, own)[1]),
-        "of_training": (_isolation(mine, known), _isolation(real, known, others)),
+        "among": [grey * _near(a, a, 1, own, mirror)[:, 0] for a in (samples, real)],
+        "of_training": [
+            _isolation(_near(a, images, AROUND, skip, mirror))
+            for a, skip in ((samples, nobody), (real, others))
+        ],
     }
     figures, limits = {}, {}
     for name, (ours, usual) in near.items():
-        limit = np.quantile(usual, QUANTILE)
+        limits[name] = limit = _limit(usual)
         figures[f"near_copies_{name}"] = _share(ours <= limit), _share(usual <= limit)
-        limits[name] = float(limit)
-    prints, every = _digests(samples), _digests(images)
+    prints, every = _digests(samples, mirror), _digests(images, mirror)
     placed = [every[i] for i in others]
     figures["identical_among"] = _found(prints, prints, 2), _found(placed, placed, 2)
     figures["identical_to_training"] = _found(prints, every, 1), _found(placed, every, 2)
     return figures, limits
 
 
-def _isolation(a: np.ndarray, b: np.ndarray, skip: np.ndarray | None = None) -> np.ndarray:
-    """Of each row of a the distance to the nearest row of b over the mean of AROUND such: (N,)."""
-    found = distances(a, b, min(AROUND, len(b) - 1), skip)
-    return found[:, 0] / np.maximum(found.mean(axis=1), np.finfo(float).tiny)
+def _near(
+    a: np.ndarray, b: np.ndarray, k: int, skip: np.ndarray | None, mirror: bool
+) -> np.ndarray:
+    """The distances of each image of a to the k nearest images of b, or their mirror images, if
+    `mirror`: (N, k), rising. skip: as for neighbours.nearest.
+    """
+    known, k = _pixels(b), min(k, len(b) - 1)
+    forms = [a, _mirrored(a)] if mirror else [a]  # as far from b as a is from b's mirror images
+    found = [distances(_pixels(form), known, k, skip) for form in forms]
+    return np.sort(np.concatenate(found, axis=1), axis=1)[:, :k]
+
+
+def _isolation(near: np.ndarray) -> np.ndarray:
+    """Of distances (N, k), rising, the first over their mean: (N,)."""
+    return near[:, 0] / np.maximum(near.mean(axis=1), np.finfo(float).tiny)
+
+
+def _limit(usual: np.ndarray) -> float:
+    """What the smallest QUANTILE do not exceed. Twins do not count: at 0 nothing near is seen."""
+    apart = usual[usual > 0]
+    return float(np.quantile(apart, QUANTILE)) if len(apart) else 0.0
 
 
 def _share(mask: np.ndarray) -> float:
     return float(mask.mean())
+
+
+def _mirrored(images: np.ndarray) -> np.ndarray:
+    return images[:, :, ::-1]  # (N, H, W, C)
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:
@@ -284,8 +354,14 @@ def _pixels(images: np.ndarray) -> np.ndarray:
     return images.reshape(n, -1)
 
 
-def _digests(images: np.ndarray) -> list[bytes]:
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+def _digests(images: np.ndarray, mirror: bool) -> list[bytes]:
+    """A hash of each image, with `mirror` the same for an image and its mirror image."""
+    forms = [images, _mirrored(images)] if mirror else [images]
+    return [min(_digest(form) for form in each) for each in zip(*forms, strict=True)]
+
+
+def _digest(image: np.ndarray) -> bytes:
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
 def _found(digests: list[bytes], within: list[bytes], times: int) -> float:

@@ -23,7 +23,7 @@ The layouts.  Keras has ours; PyTorch has the channels before the taps, and its 
 With groups=g, the axis `in` of a Conv2D and `out` of a Conv2DTranspose has a g-th of the channels.
 A SpectralNorm's kernel is, in the layout of the layer inside, `parametrizations.weight.original`
 in PyTorch and `layer/kernel` in Keras.  PyTorch's BatchNorm counts its batches besides, in
-`num_batches_tracked`; the count is written as 0, and not read.
+`num_batches_tracked`; the count is written as 0, not read, and need not be there.
 
 An array's full name is that of its layer, and its own: "dense_1.weight" in PyTorch,
 "dense_1/kernel" in Keras.  A layer in containers has their names before its own, joined by
@@ -32,12 +32,10 @@ underscores: "parallel_0_embedding.weight".
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -48,9 +46,12 @@ from ..layers.arguments import one_of
 from ..layers.base import Layer
 from ..layers.container import Container
 from ..sequential import Sequential
+from ..spelling import printable
+from . import npz_file
 from .exporting import names_of, tree
 
 LAYOUTS = ("torch", "keras")
+_COUNT = "num_batches_tracked"
 
 _TORCH = {
     "kernel": "weight",
@@ -98,10 +99,11 @@ def import_weights(model: Sequential, weights: Any, *, layout: str) -> None:
     """
     slots = slots_of(model, layout)
     if isinstance(weights, (str, os.PathLike)):
-        weights = _read(Path(weights))
+        weights = _read(Path(weights), slots, layout)
     elif not isinstance(weights, Mapping):
         weights = _in_order(model, list(weights), slots)
-    _check_names(set(weights), [slot.name for slot in slots], layout)
+    _check_names(set(weights), slots, layout)
+    slots = [slot for slot in slots if not slot.name.endswith(_COUNT)]
     values = [_as_ours(slot, weights[slot.name]) for slot in slots]
     for slot, value in zip(slots, values, strict=True):
         write(slot.array, value)
@@ -115,12 +117,15 @@ def slots_of(model: Sequential, layout: str) -> list[Slot]:
     names, found = names_of(model), list[Slot]()
     for way, layer in tree(model):
         if not isinstance(layer, Container):
-            for key, array in (*layer.params.items(), *layer.state.items()):
+            arrays = {**layer.params, **layer.state}
+            if layout == "keras" and isinstance(layer, SpectralNorm):
+                arrays["kernel"] = arrays.pop("kernel")  # Keras lists a wrapper's own first
+            for key, array in arrays.items():
                 name = _name(layer, names[way], key, layout)
                 found.append(Slot(name, array, axes_of(key, array.ndim, layout)))
             if layout == "torch" and isinstance(layer, BatchNorm):
                 count = np.zeros((), np.int64)
-                found.append(Slot(f"{names[way]}.num_batches_tracked", count, ()))
+                found.append(Slot(f"{names[way]}.{_COUNT}", count, ()))
     return found
 
 
@@ -140,25 +145,29 @@ def _name(layer: Layer, name: str, key: str, layout: str) -> str:
     return f"{name}.{'parametrizations.weight.original' if normed else _TORCH[key]}"
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .safetensors or .npz file."""
+def _read(path: Path, slots: list[Slot], layout: str) -> dict[str, np.ndarray]:
+    """The arrays of a .safetensors or .npz file; of the latter none before its names are known."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    if path.suffix not in (".safetensors", ".npz"):
+    if path.suffix == ".npz":
+        advice = "Write one with np.savez(path, **weights), of numbers."
+        with npz_file.opened(path, advice) as archive:
+            names = npz_file.names_in(archive)
+        _check_names(set(names), slots, layout)
+        with npz_file.opened(path, advice) as archive:
+            return {name: npz_file.entry(archive, name) for name in names}
+    if path.suffix != ".safetensors":
         raise ValueError(
             f"{path}: give a .safetensors or .npz file; pickles, such as .pt, are never loaded.\n"
             'In PyTorch: safetensors.torch.save_file(model.state_dict(), "weights.safetensors").'
         )
     data = path.read_bytes()
     try:
-        if path.suffix == ".safetensors":
-            return load(data)
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (SafetensorError, BadZipFile, ValueError, KeyError, TypeError, EOFError) as error:
+        return load(data)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is not a whole {path.suffix} file of numbers that NumPy has (bfloat16 it has "
+            f"{path} is not a whole .safetensors file of numbers that NumPy has (bfloat16 it has "
             "not); save it again, in float32"
         ) from error
 
@@ -177,8 +186,9 @@ def _in_order(model: Sequential, values: list[Any], slots: list[Slot]) -> dict[s
     return {slot.name: value for slot, value in zip(slots, values, strict=True)}
 
 
-def _check_names(given: set[str], wanted: list[str], layout: str) -> None:
-    missing = [name for name in wanted if name not in given]
+def _check_names(given: set[str], slots: list[Slot], layout: str) -> None:
+    wanted = [slot.name for slot in slots]
+    missing = [name for name in wanted if name not in given and not name.endswith(_COUNT)]
     unknown = sorted(given - set(wanted))
     if missing or unknown:
         raise ValueError(
@@ -189,7 +199,7 @@ def _check_names(given: set[str], wanted: list[str], layout: str) -> None:
 
 
 def _some(names: Iterable[str]) -> str:
-    names = list(names)
+    names = [printable(name) for name in names]
     rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return (", ".join(names[:3]) or "none") + rest
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import keyword
 import os
 import re
 import textwrap
@@ -25,6 +26,20 @@ from ..sequential import Sequential, is_labels
 from .files import make_folder, write_bytes
 
 ROLES = {"generator": ("z", "images"), "discriminator": ("images", "scores")}  # input, output
+# what a torch.nn.Module has, so that a layer cannot be called so
+MODULE_NAMES = frozenset(
+    """
+    T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda double
+    dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter
+    get_submodule half ipu load_state_dict modules mtia named_buffers named_children named_modules
+    named_parameters parameters register_backward_hook register_buffer register_forward_hook
+    register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
+    register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
+    register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
+    set_extra_state set_submodule share_memory state_dict to to_empty train training type xpu
+    zero_grad
+    """.split()
+)
 Way = tuple[str, ...]  # the names of a layer's containers and its own, from the model down
 
 
@@ -111,6 +126,7 @@ class SourceWriter(Exporter):
         super().__init__(model, role)
         self.lines: list[str] = []  # of the function that computes
         self.used: set[str] = set()  # helpers
+        self.notes: dict[str, None] = {}  # each once
 
     def theirs(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of numbers, as it is there."""
@@ -120,6 +136,10 @@ class SourceWriter(Exporter):
         """Assign to the variable of this branch."""
         self.lines.append(f"{self.lane} = {expression}")
         return self.lane
+
+    def note(self, line: str) -> None:
+        """A line of the docstring, for those who train on."""
+        self.notes[line] = None
 
     def helper(self, name: str) -> str:
         """The name of a helper, whose definition then goes into the source."""
@@ -156,7 +176,7 @@ class SourceWriter(Exporter):
             for name, shape, classes in values
         ]
         about = about.replace("\\", "/").replace('"', "'")  # they would end or change it
-        return "\n".join([*lines, *textwrap.wrap(about, 90)])
+        return "\n".join([*lines, *textwrap.wrap(about, 90), *self.notes])
 
 
 def shown(shape: tuple[int, ...]) -> str:
@@ -229,12 +249,25 @@ def tree(layer: Layer, way: Way = ()) -> Iterator[tuple[Way, Layer]]:
 
 
 def names_of(model: Sequential) -> dict[Way, str]:
-    """A name for each layer that is unique and a Python identifier: parallel_0_embedding."""
+    """A name for each layer that is unique and that every source can hold: parallel_0_embedding.
+
+    That is an identifier that is none of Python's keywords, of PyTorch's own names in a module, or
+    of the model's inputs; and it does not begin as private names do.
+    """
+    count = len(model.input_shape) if is_conditional(model) else 1
+    taken = {*_input_names(count), *keyword.kwlist, *MODULE_NAMES}
     names: dict[Way, str] = {}
     for way, _ in tree(model):
         name = re.sub(r"\W|^(?=\d)", "_", "_".join(way), flags=re.ASCII)
-        names[way] = unused(name, names.values())
+        name = re.sub(r"^_+(?=[A-Za-z])", "", re.sub(r"^_+(?=\d)", "_", name))
+        names[way] = unused(name, {*names.values(), *taken})
     return names
+
+
+def _input_names(count: int) -> Iterator[str]:
+    """What inputs_of may call so many inputs, in either role."""
+    for base in ("z", "images", "labels"):
+        yield from (f"{base}_{n}" if n else base for n in range(count))
 
 
 def unused(name: str, taken: Iterable[str]) -> str:
@@ -265,10 +298,13 @@ def paddings(layer: Any) -> list[tuple[int, int]]:
 def write_new(files: Mapping[str | os.PathLike, bytes]) -> list[Path]:
     """Write files that replace no other; one that is there with the same bytes is left as it is.
 
-    Raises FileExistsError before anything is written, WriteError when the disk does not take it.
+    Raises FileExistsError or NotADirectoryError before anything is written, WriteError when the
+    disk does not take it.
     """
     paths = {Path(path): data for path, data in files.items()}
     for path, data in paths.items():
+        if path.parent.exists() and not path.parent.is_dir():
+            raise NotADirectoryError(f"{path.parent} is a file; give a folder to export into")
         if path.exists() and not (path.is_file() and path.read_bytes() == data):
             raise FileExistsError(
                 f"{path} is there already, with something else in it, and an export replaces "

@@ -93,7 +93,8 @@ class RandomFeatures(Features):
 class ClassifierFeatures(Features):
     """The last hidden layer, F = 64, of a small convolutional classifier: `train` it first.
 
-    classes: labels run from 0 to classes-1. The same seed gives the same classifier.
+    classes: how many. labels: what `read` calls them, rising; 0 to classes-1, until set otherwise.
+    The same seed gives the same classifier.
     """
 
     name = "a classifier trained on the data"
@@ -103,6 +104,7 @@ class ClassifierFeatures(Features):
     def __init__(self, shape: tuple[int, ...], classes: int, seed: int = 0):
         super().__init__(shape)
         self.classes, self.seed = classes, seed
+        self.labels = np.arange(classes)
         layers: list[Layer] = []
         stages = _halvings(shape)
         for stage in range(stages):  # 32, 64, 128; from 16 or 8 on where there are more
@@ -125,6 +127,7 @@ class ClassifierFeatures(Features):
     ) -> ClassifierFeatures:
         """Learn to tell the classes apart, from images that turn, grow and move a little.
 
+        labels: numbers of classes, 0 to classes-1.
         steps: of 64 images; default 1600, or 20 passes over the images if these are fewer, but 100
             at least. progress: called now and then with a line that says how far it is.
         Returns self.
@@ -158,8 +161,8 @@ class ClassifierFeatures(Features):
         return e / e.sum(axis=1, keepdims=True)
 
     def read(self, features: np.ndarray) -> np.ndarray:
-        """The most probable class of each image, from its features: (N,)."""
-        return self.probabilities(features).argmax(axis=1)
+        """The label of the most probable class of each image, from its features: (N,)."""
+        return self.labels[self.probabilities(features).argmax(axis=1)]
 
     def describe(self):
         return {"name": self.name, "accuracy": self.accuracy, "held_out": self.held_out}
@@ -177,21 +180,23 @@ def fitted(
 ) -> Features:
     """The features in which images such as these are best compared.
 
-    images: uint8 (N, H, W, C) or flat. With labels (N,) of two classes or more, of which one at
-    least has five images, those of a classifier, trained on four fifths of each class and tested on
-    the others; else random ones.
+    images: uint8 (N, H, W, C) or flat. labels (N,): any whole numbers. With two classes or more, of
+    two images or more on the average and one at least of five, those of a classifier, trained on
+    four fifths of each class and tested on the others; else random ones.
     """
     images = as_nhwc(images)
     shape = images.shape[1:]
-    if labels is not None and labels.min() < labels.max():
+    if labels is not None:
+        classes, numbers = np.unique(labels, return_inverse=True)
         learned, tested = split(labels, seed)
-        if len(tested):
-            judge = ClassifierFeatures(shape, int(labels.max()) + 1, seed)
-            judge.train(images[learned], labels[learned], progress=progress)
+        if 2 <= len(classes) <= len(images) / 2 and len(tested):
+            judge = ClassifierFeatures(shape, len(classes), seed)
+            judge.labels = classes
+            judge.train(images[learned], numbers[learned], progress=progress)
             right = judge.read(judge.features(images[tested])) == labels[tested]
             judge.accuracy, judge.held_out = float(right.mean()), len(tested)
             return judge
-    return RandomFeatures(shape)
+    return RandomFeatures(shape, seed)
 
 
 def split(labels: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

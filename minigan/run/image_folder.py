@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..spelling import printable
 from .batches import Dataset
 from .fill import fill
 from .pictures import SUFFIXES, Form, decode
@@ -193,12 +194,6 @@ def _compacted(images: np.ndarray, kept: list[int]) -> np.ndarray:
         if new != old:
             images[new] = images[old]
     return images[: len(kept)]
-
-
-def printable(name: str) -> str:
-    """A file's name in one line: control characters and stray bytes escaped."""
-    odd = {c for c in name if unicodedata.category(c) in ("Cc", "Cs")}
-    return "".join(c.encode("unicode_escape").decode() if c in odd else c for c in name)
 
 
 def _listed(skipped: list[tuple[str, str]]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from .. import layers as ours
 from ..sequential import Sequential
 from .exchange import export_weights
-from .exporting import SourceWriter, call, short, unless, write_new
+from .exporting import SourceWriter, call, paddings, short, unless, write_new
 
 _PAGE = '''"""A {role} of minigan as a Keras model.
 
@@ -55,7 +55,8 @@ def export_keras(
 
     load(path) in the source gives the model with these weights.  To bring back weights that were
     trained further, `mg.import_weights(model, weights, layout="keras")` with
-    {v.path: v.numpy() for v in keras_model.weights}.
+    {v.path: v.numpy() for v in keras_model.weights}.  BatchNorm's moving variance moves by the
+    biased variance there; a layer with unbiased=True is trained on a little differently.
 
     role: "generator" or "discriminator", which names files and inputs.  about: a sentence for the
     docstring.  Raises as `export_torch` does; ValueError too for a transposed convolution with
@@ -153,6 +154,8 @@ def spectral_norm(w: KerasWriter, layer: Any, x: str) -> str:
 
 
 def batch_norm(w: KerasWriter, layer: Any, x: str) -> str:
+    if layer.unbiased:
+        w.note("Trained on, BatchNorm moves by the biased variance; in minigan by the unbiased.")
     return w.layer("BatchNormalization", x, momentum=layer.momentum, epsilon=layer.epsilon)
 
 
@@ -180,6 +183,10 @@ def resampling(w: KerasWriter, layer: Any, x: str) -> str:
 
 
 def pooling(w: KerasWriter, layer: Any, x: str) -> str:
+    if isinstance(layer, ours.AveragePooling2D) and any(map(any, paddings(layer))):
+        # Keras' own counts the padding in some windows where PyTorch computes
+        ends = tuple(paddings(layer))
+        return w.assign(call(w.helper("average_pool"), x, layer.pool_size, layer.strides, ends))
     return w.layer(
         type(layer).__name__,
         x,

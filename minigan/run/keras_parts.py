@@ -47,6 +47,16 @@ class SpectralNorm(layers.Wrapper):
         return {**super().get_config(), **own}
 
 
+def average_pool(x, size, strides, pads):
+    """The mean of those pixels of each window that lie inside the image."""
+    pads = ((0, 0), *pads, (0, 0))
+    means, shares = (
+        keras.ops.average_pool(keras.ops.pad(each, pads), size, strides)
+        for each in (x, keras.ops.ones_like(x))
+    )
+    return means / shares
+
+
 def pixel_norm(x, epsilon):
     return x * keras.ops.rsqrt(
         keras.ops.mean(keras.ops.square(x), axis=-1, keepdims=True) + epsilon

@@ -135,7 +135,7 @@ class Loop:
         if self.folder:
             grid = self._grid(images) if self.drawable else None
             self.folder.record(self.history, grid, self.gan.sampler)
-        for line in watch.alarms(self.history, self.d_bounds):
+        for line in watch.alarms(self.history, self.d_bounds, self.gan.objective):
             warnings.warn(line, stacklevel=2)
 
     def _grid(self, images: np.ndarray) -> np.ndarray:

@@ -69,8 +69,8 @@ def inside(
 
 def _blocks(
     a: np.ndarray, b: np.ndarray, skip: np.ndarray | None = None
-) -> Iterator[tuple[slice, slice, np.ndarray, float]]:
-    """(rows of a, rows of b, their squared distances, a bound of the rounding) block by block.
+) -> Iterator[tuple[slice, slice, np.ndarray, np.ndarray]]:
+    """(rows of a, rows of b, their squared distances, bounds of the rounding) block by block.
 
     A sum of F products is off by F/2 eps |a||b| at most, so all three by F eps (|a|^2 + |b|^2);
     a few eps more are for the additions, the centre and the root.
@@ -86,8 +86,10 @@ def _blocks(
             y = b[j : j + size] - centre
             yy = (y * y).sum(axis=1)
             columns = slice(j, j + len(y))
-            squares = xx[:, None] + yy - 2 * (x @ y.T)
-            rounding = eps * float(xx.max() + yy.max())
+            squares, rounding = x @ y.T, xx[:, None] + yy
+            squares *= -2  # in place, as blocks are large
+            squares += rounding
+            rounding *= eps
             squares[squares < rounding] = 0  # the same point, or below what can be told
             if skip is not None:
                 own = skip[rows] - j

@@ -8,14 +8,17 @@ the memory. np.savez without compression stores such an array.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
 
+from ..spelling import printable
 from .batches import Dataset, check_labels
 
 # what zipfile, zlib and NumPy raise on damaged, encrypted and foreign archives
@@ -56,6 +59,21 @@ def npz(path: str | os.PathLike) -> Dataset:
 
 def _read(path: str | os.PathLike) -> dict[str, Any]:
     """The arrays of ours in the file; where there are no images, the other names in it."""
+    with opened(path, "Write one with np.savez(path, images=..., labels=...).") as archive:
+        names = names_in(archive)
+        if "images" not in names:
+            return dict.fromkeys(names)
+        ours = [name for name in ("images", "labels", "names") if name in names]
+        return {name: entry(archive, name) for name in ours}
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike, advice: str) -> Iterator[zipfile.ZipFile]:
+    """The archive of an .npz file, for a block that reads its names and entries.
+
+    Raises OSError when it cannot be opened, and ValueError, with the advice, for whatever damaged
+    and foreign files raise in the block.
+    """
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path} is a folder; expected an .npz file")
     if not os.path.exists(path):
@@ -64,22 +82,22 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no zip archive, or only a part of one")
         with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-            if "images" not in names:
-                return dict.fromkeys(names)
-            ours = [name for name in ("images", "labels", "names") if name in names]
-            return {name: _entry(archive, f"{name}.npy") for name in ours}
+            yield archive
     except PermissionError:
         raise
     except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"{path}: cannot be read as an .npz file: {reason}.\n"
-            "Write one with np.savez(path, images=..., labels=...)."
-        ) from error
+        raise ValueError(f"{path}: cannot be read as an .npz file: {reason}.\n{advice}") from error
 
 
-def _entry(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+def names_in(archive: zipfile.ZipFile) -> list[str]:
+    """The names of the arrays in an .npz file."""
+    return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def entry(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """The array of this name, if its header is true and it is no decompression bomb."""
+    name = f"{name}.npy"
     info = archive.getinfo(name)
     with archive.open(info) as file:
         shape, dtype = _header(file)
@@ -133,4 +151,4 @@ def _check_names(
             f"{path}: names must be strings, one for each of at least {classes} classes; got "
             f"{names.dtype} of shape {names.shape}"
         )
-    return names.tolist()
+    return [printable(name) for name in names.tolist()]

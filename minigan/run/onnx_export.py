@@ -60,7 +60,7 @@ def to_onnx(model: Sequential, *, role: str = "generator", about: str = "") -> A
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="minigan",
-        doc_string=about,
+        doc_string=" ".join([about, *_limits(graph.inputs)]).strip(),
     )
     onnx.checker.check_model(proto, full_check=True)
     return proto
@@ -74,6 +74,15 @@ def _onnx() -> Any:
             "exporting to ONNX needs the package onnx: pip install 'minigan[export]'"
         ) from error
     return onnx
+
+
+def _limits(inputs: list[Input]) -> list[str]:
+    """A sentence for each input of labels: ONNX takes some that minigan refuses."""
+    return [
+        f"{each.name} are 0 to {each.classes - 1}; negative ones count from the last class."
+        for each in inputs
+        if each.classes
+    ]
 
 
 def _described(value: Input) -> Any:

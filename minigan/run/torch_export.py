@@ -51,12 +51,14 @@ def export_torch(
 
     The source's docstring says how to load the weights, and which shapes go in and come out:
     images are (N, C, H, W) there.  `mg.import_weights(model, state_dict, layout="torch")` brings
-    weights back that were trained further.
+    weights back that were trained further.  BatchNorm's running variance moves by the unbiased
+    variance there; a layer without unbiased=True is trained on a little differently.
 
     role: "generator" or "discriminator", which names files, class and inputs.  about: a sentence
     for the docstring.  Raises TypeError or ValueError for a model that is not a built Sequential of
     real numbers, and for layers that are not minigan's own; FileExistsError where other files are
-    already; WriteError when the disk does not take it.  Returns the paths.
+    already; NotADirectoryError where the folder is a file; WriteError when the disk does not take
+    it.  Returns the paths.
     """
     from safetensors.numpy import save
 
@@ -168,6 +170,8 @@ def batch_norm(w: TorchWriter, layer: Any, x: str) -> str:
     kind = "nn.BatchNorm2d" if len(layer.input_shape) == 3 else "nn.BatchNorm1d"
     momentum = round(1 - layer.momentum, 15)  # PyTorch's is the weight of the batch
     channels = layer.input_shape[-1]
+    if not layer.unbiased:
+        w.note("Trained on, BatchNorm moves by the unbiased variance; in minigan by the biased.")
     return w.module(call(kind, channels, eps=layer.epsilon, momentum=momentum), x)
 
 

@@ -10,25 +10,28 @@ Three numbers, of which the first and the last go into the log:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..backend import move, to_numpy
 from ..gan import generator_update
-from ..objectives import WassersteinGAN
+from ..objectives import NonSaturating, Objective
 from ..random import Key
 from .patches import Patches
 
 ROWS, COLUMNS = 8, 8
 _GRADIENT_BATCH = 16
 _DATA = 256  # images that stand for the data
+_FAR = 1e6  # a logit beyond all that D gives
 
 
 class Viewer:
     """Looks at what a GAN makes of latents that stay the same.
 
-    rows, columns: of its grid: a row a class, up to ten, or 8 by 8.
+    rows, columns: of its grid: a row a class, up to ten, or 8 by 8. data_spread: of images of the
+        classes that it shows.
     """
 
     def __init__(self, gan: Any, batches: Any):
@@ -39,9 +42,11 @@ class Viewer:
             self.rows = min(gan.classes, 10)
             self.labels = np.repeat(np.arange(self.rows), self.columns)
         self.latents = gan.noise(self.rows * self.columns, Key(gan.seed, "preview"))
-        chosen = Key(gan.seed, "spread").generator().permutation(len(batches))[:_DATA]
-        self.real, labels = batches.batch(chosen)
-        self.data_spread = spread(self.real, labels)
+        order = Key(gan.seed, "spread").generator().permutation(len(batches))
+        self.real = batches.batch(order[:_GRADIENT_BATCH])
+        if self.labels is not None:
+            order = order[batches.labels[order] < self.rows]
+        self.data_spread = spread(*batches.batch(order[:_DATA]))
 
     def images(self) -> np.ndarray:
         """The samples, in the generator's range."""
@@ -55,12 +60,12 @@ class Viewer:
         return {name: float(f"{value:.6g}") for name, value in found.items()}
 
     def _g_gradient(self) -> float:
-        gan, n = self.gan, min(_GRADIENT_BATCH, len(self.latents), len(self.real))
+        gan, (real, real_labels) = self.gan, self.real
+        n = min(len(real), len(self.latents))
         every = slice(None, None, max(len(self.latents) // n, 1))
-        z, real = self.latents[every][:n], self.real[:n]
+        z, real = self.latents[every][:n], real[:n]
         if self.labels is not None:
-            labels = self.labels[every][:n]
-            z, real = (z, labels), (real, labels)
+            z, real = (z, self.labels[every][:n]), (real, real_labels[:n])
         z, real = gan.generator.cast_input(z), gan.discriminator.cast_input(real)
         z, real = move((z, real), gan.generator.home)
         norms: list[float] = []
@@ -86,18 +91,23 @@ def spread(images: np.ndarray, labels: np.ndarray | None) -> float:
     return math.sqrt(np.mean(variances)) if variances else 0.0
 
 
-def alarms(history: list[dict[str, Any]], d_bounds: tuple[float, float]) -> list[str]:
+def alarms(
+    history: list[dict[str, Any]], d_bounds: tuple[float, float], objective: Objective
+) -> list[str]:
     """A line for each failure that the last epoch shows, and none of the five before it did.
 
-    history: the rows of the log so far. d_bounds: see `d_bounds`.
+    history: the rows of the log so far. d_bounds: see `d_bounds`. objective: what is advised
+    depends on it.
     """
-    now = failures(history, d_bounds)
+    now = failures(history, d_bounds, objective)
     earlier = (history[: len(history) - ago] for ago in range(1, 6) if now)
-    told = {name for rows in earlier for name in failures(rows, d_bounds)}
+    told = {name for rows in earlier for name in failures(rows, d_bounds, objective)}
     return [text for name, text in now.items() if name not in told]
 
 
-def failures(history: list[dict[str, Any]], d_bounds: tuple[float, float]) -> dict[str, str]:
+def failures(
+    history: list[dict[str, Any]], d_bounds: tuple[float, float], objective: Objective
+) -> dict[str, str]:
     """The failures that the last row shows: {name: what is wrong, and what usually helps}."""
     if not history:
         return {}
@@ -113,17 +123,23 @@ def failures(history: list[dict[str, Any]], d_bounds: tuple[float, float]) -> di
         )
     least, indifferent = d_bounds
     if row["d_loss"] - row.get("penalty", 0.0) - least < 0.01 * (indifferent - least):
+        words, option = "a penalty", "--penalty r1"
+        if objective.targeted:
+            words, option = "smoothed targets", "--real-targets 0.9"
         found["pinned"] = (
             f"{start}D's loss is pinned at its least, {least:.2g}: D is always right, and G "
-            "has little to learn from. Training goes on; what may help: smoothed targets, instance "
-            "noise, a slower D (--real-targets 0.9, --instance-noise 0.1, --d-lr)"
+            f"has little to learn from. Training goes on; what may help: {words}, instance "
+            f"noise, a slower D ({option}, --instance-noise 0.1, --d-lr)"
         )
     largest = max(past.get("g_gradient", 0.0) for past in history)
     if row.get("g_gradient", math.inf) < max(1e-3 * largest, 1e-6):
+        words, option = "another objective", "--objective non_saturating"
+        if isinstance(objective, NonSaturating):
+            words, option = "instance noise", "--instance-noise 0.1"
         found["vanishing"] = (
             f"{start}the gradient that reaches G has vanished (norm {row['g_gradient']:.2g}, it "
-            f"was up to {largest:.2g}). Training goes on; what may help: another objective, a "
-            "penalty, a slower D (--objective non_saturating, --penalty r1, --d-lr)"
+            f"was up to {largest:.2g}). Training goes on; what may help: {words}, a "
+            f"penalty, a slower D ({option}, --penalty r1, --d-lr)"
         )
     return found
 
@@ -131,18 +147,22 @@ def failures(history: list[dict[str, Any]], d_bounds: tuple[float, float]) -> di
 def d_bounds(gan: Any) -> tuple[float, float]:
     """(the least that D's loss can be, D's loss when all its logits are 0), penalties aside.
 
-    For the recipe's targets, at their mean. The least is looked for among logits from -20 to 20; an
-    objective whose loss falls without end has (-inf, 0).
+    For the recipe's targets, at their mean. A loss that falls without end has no least: -inf.
     """
-    if isinstance(gan.objective, WassersteinGAN):
-        return -math.inf, 0.0
-    logits = np.linspace(-20, 20, 401)
     if gan.objective.pairs:
-        least = min(_d_loss(gan, real, -real) for real in logits)
+        least = _least(lambda logit: _d_loss(gan, logit, -logit))
     else:
-        least = min(_d_loss(gan, real, None) for real in logits)
-        least += min(_d_loss(gan, None, fake) for fake in logits)
+        least = _least(lambda logit: _d_loss(gan, logit, None))
+        least += _least(lambda logit: _d_loss(gan, None, logit))
     return least, _d_loss(gan, 0.0, 0.0)
+
+
+def _least(loss: Callable[[float], float]) -> float:
+    """The least of a loss of a logit, looked for from -20 to 20 and far off; -inf if it falls on
+    from there.
+    """
+    least = min(map(loss, [*np.linspace(-20, 20, 401), -_FAR, _FAR]))
+    return -math.inf if min(loss(-2 * _FAR), loss(2 * _FAR)) < least else least
 
 
 def _d_loss(gan: Any, real: float | None, fake: float | None) -> float:

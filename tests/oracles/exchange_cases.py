@@ -23,6 +23,14 @@ def residual():
     return [mg.Parallel([mg.Activation("linear"), convolved], merge="add"), mg.Tanh()]
 
 
+def called(*names):
+    """Layers of these names."""
+    layers = [mg.Dense(3) for _ in names]
+    for layer, name in zip(layers, names, strict=True):
+        layer.name = name
+    return layers
+
+
 # name -> (the layers, the input shape)
 CASES: dict[str, tuple[Any, Any]] = {
     "dense": (lambda: [mg.Dense(5, activation="tanh"), mg.Dense(3, use_bias=False)], (7,)),
@@ -89,6 +97,10 @@ CASES: dict[str, tuple[Any, Any]] = {
     "two_inputs": (
         lambda: [mg.Parallel([mg.Dense(4), mg.Dense(3), mg.Embedding(5, 2)]), mg.Dense(2)],
         ((7,), (2,), ()),
+    ),
+    "taken_names": (
+        lambda: called("images", "class", "train", "type", "forward", "_modules", "__a", "a"),
+        (7,),
     ),
     "nested": (
         lambda: [

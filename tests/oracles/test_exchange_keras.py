@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -79,6 +83,27 @@ def test_pooling(keras, tmp_path_factory, case):
     assert_there_and_back(tmp_path_factory.mktemp("pool"), layer.name, built([layer], shape))
 
 
+ON_TORCH = """
+import sys
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+from discriminator_keras import load
+net = load(sys.argv[1] + "/discriminator_keras.npz")
+np.save(sys.argv[1] + "/y.npy", net(np.load(sys.argv[1] + "/x.npy")).detach().numpy())
+"""
+
+
+def test_average_pooling_where_pytorch_computes(keras, torch, tmp_path):
+    """There Keras' own layer counts some of the padding."""
+    model = built([mg.AveragePooling2D((3, 2), strides=2, padding="same")], (6, 7, 3), "float32")
+    (x,) = inputs_for(model)
+    mg.export_keras(tmp_path, model, role="discriminator")
+    np.save(tmp_path / "x.npy", x)
+    there = {**os.environ, "KERAS_BACKEND": "torch"}
+    subprocess.run([sys.executable, "-c", ON_TORCH, tmp_path], env=there, check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), model.predict(x), atol=1e-6)
+
+
 @pytest.mark.parametrize("side", [6, 7])
 def test_same_with_five_taps_and_stride_two(keras, tmp_path, side):
     half = {"strides": 2, "padding": "same"}
@@ -100,12 +125,14 @@ def test_networks(keras, tmp_path, name, classes):
 def test_a_list_of_weights_comes_back_in_order(keras, tmp_path):
     def model():
         return mg.Sequential(
-            [mg.Conv2D(3, 2), mg.BatchNorm(), mg.Flatten(), mg.Dense(2)],
+            [mg.Conv2D(3, 2), mg.BatchNorm(), mg.SpectralNorm(mg.Conv2D(4, 1)), mg.Flatten(),
+             mg.SpectralNorm(mg.Dense(3, use_bias=False)), mg.Dense(2)],
             input_shape=(3, 4, 1), dtype="float64",
         )  # fmt: skip
 
     ours, fresh = scattered(model()), model()
     net, inputs = emitted(tmp_path, ours, "discriminator"), inputs_for(ours)
+    assert list(mg.export_weights(ours, layout="keras")) == [v.path for v in net.weights]
     mg.import_weights(fresh, net.get_weights(), layout="keras")
     assert np.array_equal(predicted(fresh, inputs), predicted(ours, inputs))
 

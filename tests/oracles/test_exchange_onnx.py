@@ -121,6 +121,9 @@ def test_names_shapes_and_opset(onnx):
     proto = to_onnx(discriminator, role="discriminator")
     assert [each.name for each in proto.graph.input] == ["images", "labels"]
     assert [each.name for each in proto.graph.output] == ["scores"]
+    assert proto.doc_string == "labels are 0 to 2; negative ones count from the last class."
+    proto = to_onnx(network("mlp_digits", None)[0], about="About.")
+    assert proto.doc_string == "About."
     assert [(each.domain, each.version) for each in proto.opset_import] == [("", OPSET)]
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 
 import minigan as mg
+from minigan.run import exporting
 from minigan.run.exporting import reshaped
 
 from .compare import close
@@ -71,6 +72,11 @@ def assert_there_and_back(torch, folder, name, model, role="discriminator"):
     mg.import_weights(model, net.state_dict(), layout="torch")
     close(name, "back", predicted(model, inputs), output(torch, net, inputs), LIMIT)
     assert (before != model.params.flat).all()
+
+
+def test_the_names_that_modules_have_are_known(torch):
+    public = {name for name in dir(torch.nn.Module()) if not name.startswith("_")}
+    assert public <= exporting.MODULE_NAMES
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -90,6 +90,26 @@ def test_where_the_picture_goes(call, runs):
     assert code == 2 and out == "" and "end its name in .png" in err
 
 
+def test_a_place_that_is_not_there_is_told_before_the_work(call, monkeypatch):
+    monkeypatch.setattr("minigan.run.evaluate.evaluate_run", None)
+    code, out, err = call("evaluate", "plain", "--out", "missing/near.png")
+    assert code == 2 and out == "" and "there is no folder missing" in err
+
+
+def test_other_data_are_not_called_training_images(call, runs):
+    with np.load(runs / "few.npz") as arrays:
+        images, labels = arrays["images"].copy(), arrays["labels"]
+    images[7, 0, 0] ^= 1
+    np.savez(runs / "changed.npz", images=images, labels=labels)
+    code, out, err = call("evaluate", "trained", "--data", "changed.npz")
+    assert code == 0 and "not, to the bit, those that the run was trained on" in err
+    assert out.splitlines()[0] == "30 samples (seed 0) against 30 of 60 images of the data given"
+    assert "identical to the data given" in out and "training images" not in out
+    for run in ("trained", "plain"):  # the one takes the labels, the other does not
+        code, out, err = call("evaluate", run, "--data", "few.npz")
+        assert code == 0 and err == "" and "of 60 training images" in out
+
+
 def test_a_count_beyond_half_of_the_data_is_told(call):
     code, out, err = call("evaluate", "plain", "--count", 31, "--json")
     assert code == 0 and json.loads(out)["samples"] == 30

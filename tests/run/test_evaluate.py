@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 
 import numpy as np
 import pytest
 
 import minigan as mg
 from minigan.run import evaluate as module
-from minigan.run.evaluate import BETTER, beside_nearest, evaluate, evaluate_run, halves
+from minigan.run.evaluate import BETTER, evaluate, evaluate_run, halves
 from minigan.run.features import ClassifierFeatures, RandomFeatures, fitted
+from tests.run.evaluate_helpers import figures, pictures
 
 pytestmark = pytest.mark.usefixtures("short_training")
-
-
-def pictures(count, seed, classes=(0, 1)):
-    """8x8 images with a bright row (class 0) or column (class 1) somewhere, and their classes."""
-    draw = np.random.default_rng(seed)
-    x = draw.integers(0, 60, (count, 8, 8, 1)).astype(np.uint8)
-    y = np.resize(classes, count)
-    place, light = draw.integers(8, size=count), draw.integers(150, 256, count)
-    for image, label, at, grey in zip(x, y, place, light, strict=True):
-        image[(at, slice(None)) if label == 0 else (slice(None), at)] = grey
-    return x, y
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +24,6 @@ def data():
 @pytest.fixture(scope="module")
 def judge(data):
     return fitted(*data)
-
-
-def figures(samples, data, judge=None, **options):
-    """{name: (of the samples, of real images)}."""
-    judge = judge or RandomFeatures((8, 8, 1))
-    found = evaluate(samples, data, judge=judge, **options)["figures"]
-    return {name: (figure["samples"], figure["real"]) for name, figure in found.items()}
 
 
 def test_new_images_of_the_same_kind_are_as_good_as_real_ones(data, judge):
@@ -62,30 +44,19 @@ def test_new_images_of_the_same_kind_are_as_good_as_real_ones(data, judge):
     json.dumps(report, allow_nan=False)
 
 
-def test_memorised_images_are_told(data):
-    x, _ = data
-    found = figures(x[:150], x)
-    assert found["identical_to_training"] == (1, 0) and found["identical_among"] == (0, 0)
-    assert found["near_copies_of_training"][0] == 1
-    assert found["near_copies_among"][0] < 0.1
-    touched = x[:150] ^ 1  # every grey level off by one
-    found = figures(touched, x)
-    assert found["identical_to_training"][0] == 0
-    assert found["near_copies_of_training"][0] == 1
-
-
-def test_noise_on_memorised_digits_hides_nothing_and_blur_is_no_copy():
-    """By the distance alone, digits with this noise would be near copies in 28 of 100 cases."""
-    x, _ = mg.datasets.digits()
+def test_the_floor_of_a_mirrored_run_is_of_mirrored_images():
+    """Samples that face both ways are as good as real ones that do."""
+    x, y = mg.datasets.digits()
     order = np.random.default_rng(0).permutation(len(x))
-    known, new = x[order[:1500]], x[order[1500:1800]].astype(float)
-    noise = np.random.default_rng(1).normal(0, 20, (300, 28, 28, 1))
-    touched = np.clip(known[:300] + noise, 0, 255).astype(np.uint8)
-    blurred = sum(np.roll(new, (i, j), axis=(1, 2)) for i in (-1, 0, 1) for j in (-1, 0, 1)) / 9
+    known, samples = x[order[:600]], x[order[600:900]]
+    samples = module.half_mirrored(samples, 9)
+    assert (samples == x[order[600:900]]).all(axis=(1, 2, 3)).mean() == pytest.approx(0.5, abs=0.1)
     judge = RandomFeatures((28, 28, 1))
-    assert figures(touched, known, judge)["near_copies_of_training"][0] > 0.9
-    assert figures(blurred.astype(np.uint8), known, judge)["near_copies_of_training"][0] < 0.02
-    assert figures(new.astype(np.uint8), known, judge)["near_copies_of_training"][0] < 0.05
+    straight, turned = (figures(samples, known, judge, mirror=m) for m in (False, True))
+    ours, real = straight["frechet_distance"]
+    assert ours > 1.5 * real
+    ours, real = turned["frechet_distance"]
+    assert ours < 1.2 * real
 
 
 def test_a_generator_that_repeats_itself_is_told(data):
@@ -155,63 +126,6 @@ def test_as_many_samples_as_half_of_the_data(data):
     assert report["real"] == "400 training images"
 
 
-def test_copies_are_what_loops_count(monkeypatch):
-    """Near and identical ones, of 40x40 images averaged down by two."""
-    draw = np.random.default_rng(0)
-    images = draw.integers(0, 256, (40, 40, 40, 3)).astype(np.uint8)
-    images[30:] = images[20:30]  # ten stand there twice
-    images[5:10] = np.clip(images[:5].astype(int) + 3, 0, 255)
-    samples = np.concatenate([images[:4], images[4:8] ^ 8, images[8:9], images[8:9]])
-    others = np.arange(5, 15)
-
-    def small(image):
-        rows = [[image[i : i + 2, j : j + 2].mean((0, 1)) for j in range(0, 40, 2)]
-                for i in range(0, 40, 2)]  # fmt: skip
-        return np.array(rows)
-
-    def near(which, among, own):
-        """The distances of each to the others, rising."""
-        which, among = ([small(image) for image in images] for images in (which, among))
-        return [sorted(np.sqrt(((a - b) ** 2).mean()) for j, b in enumerate(among) if j != own[i])
-                for i, a in enumerate(which)]  # fmt: skip
-
-    monkeypatch.setattr(module, "AROUND", 7)
-    found, limits = module._copies(samples, images, others)
-    real, nobody = images[others], [-1] * 10
-    usual = {
-        "among": [row[0] for row in near(real, real, range(10))],
-        "of_training": [row[0] / np.mean(row[:7]) for row in near(real, images, others)],
-    }
-    ours = {
-        "among": [row[0] for row in near(samples, samples, range(10))],
-        "of_training": [row[0] / np.mean(row[:7]) for row in near(samples, images, nobody)],
-    }
-    for name in usual:
-        limit = np.quantile(usual[name], 0.01)
-        assert limits[name] == pytest.approx(limit, rel=1e-5)
-        expected = (
-            np.mean(np.array(ours[name]) <= limit * 1.00001),
-            np.mean(np.array(usual[name]) <= limit),
-        )
-        assert found[f"near_copies_{name}"] == pytest.approx(expected)
-        assert expected[0] > 0.3
-    words = [image.tobytes() for image in samples]
-    known = Counter(image.tobytes() for image in images)
-    twice = np.mean([words.count(word) > 1 for word in words])
-    assert found["identical_among"] == (twice, 0)
-    taken = np.mean([known[word] > 0 for word in words])
-    again = np.mean([known[image.tobytes()] > 1 for image in real])
-    assert found["identical_to_training"] == (taken, again)
-    assert 0 < twice < taken < 1 and again == 0
-
-
-def test_a_side_that_the_averages_do_not_divide():
-    x = np.random.default_rng(0).integers(0, 256, (2, 65, 33, 1)).astype(np.uint8)
-    rows = module._pixels(x)
-    assert rows.shape == (2, 22 * 11)
-    assert rows[1, -1] == pytest.approx(x[1, [63, 64, 64]][:, [30, 31, 32], 0].mean(), rel=1e-6)
-
-
 def test_shares_of_classes_are_what_loops_count(data, judge):
     new, _ = pictures(90, 2, classes=(0, 1, 1))
     report = evaluate(new, data, judge=judge)
@@ -228,6 +142,16 @@ def test_shares_of_classes_are_what_loops_count(data, judge):
     assert figure["samples"] == pytest.approx(max(abs(a - b) for a, b in zip(ours, real)))  # noqa: B905
     assert figure["real"] == pytest.approx(abs(theirs[0] - real[0]))
     assert "class_asked_for" not in report["figures"]
+
+
+def test_labels_that_are_far_apart(data):
+    new, asked = pictures(60, 1)
+    few = data[0][:200], data[1][:200]
+    plain = evaluate(new, few, asked=asked)
+    report = evaluate(new, (few[0], 7 + few[1] * 2**40), asked=7 + asked * 2**40)
+    assert report["classes"]["labels"] == [7, 7 + 2**40]
+    assert report["classes"]["real"] == plain["classes"]["real"]
+    assert report["figures"] == plain["figures"]
 
 
 def test_without_labels_there_are_no_figures_of_classes(data):
@@ -264,24 +188,10 @@ def test_samples_must_be_as_the_data(data):
         evaluate(np.zeros((20, 9, 9, 1), np.uint8), x)
     with pytest.raises(ValueError, match="one label an image"):
         evaluate(x, (x, y[:5]))
-
-
-def test_the_picture_shows_the_nearest_by_pixels_and_by_features(data, judge):
-    images, _ = data
-    samples = pictures(3, 1)[0]
-    picture = beside_nearest(samples, images, judge)
-    assert picture.shape == (3 * 8 + 4, 3 * 8 + 4) and picture.dtype == np.uint8
-    tiles = [[picture[i : i + 8, j : j + 8] for j in (0, 10, 20)] for i in (0, 10, 20)]
-    np.testing.assert_array_equal(tiles[0], samples[..., 0])
-    rows = judge.features(images), images.reshape(400, 64).astype(float)
-    ours = judge.features(samples), samples.reshape(3, 64).astype(float)
-    by_features, by_pixels = (
-        [((known - mine) ** 2).sum(axis=1).argmin() for mine in each]
-        for known, each in zip(rows, ours, strict=True)
-    )
-    assert by_features != by_pixels
-    np.testing.assert_array_equal(tiles[1], images[by_pixels, ..., 0])
-    np.testing.assert_array_equal(tiles[2], images[by_features, ..., 0])
+    with pytest.raises(ValueError, match="asked: expected one label .* \\(20,\\), got \\(19,\\)"):
+        evaluate(x[:20], x, asked=y[:19])
+    with pytest.raises(TypeError, match="asked: .* whole numbers"):
+        evaluate(x[:20], x, asked=y[:20] / 2)
 
 
 @pytest.fixture
@@ -331,6 +241,16 @@ def test_names_of_classes(names, run, stored, data, monkeypatch):
     report, _ = evaluate_run(folder, count=20)
     expected = {None: ["0", "1"], ("row",): ["row", "1"]}.get(names, ["row", "column"])
     assert report["classes"]["names"] == expected
+
+
+def test_a_run_on_mirrored_images(make_gan, stored, data, tmp_path):
+    folder = tmp_path / "mirrored"
+    mg.train(make_gan(), stored, epochs=1, out=folder, mirror=True, progress=False)
+    report, picture = evaluate_run(folder, count=70, seed=2)
+    samples, _ = module.SavedGenerator(folder).images(70, 2)
+    assert report["mirrored"] and picture.shape == (28, 16 * 10 - 2)
+    assert report["figures"] == evaluate(samples, data, seed=2, mirror=True)["figures"]
+    assert report["figures"] != evaluate(samples, data, seed=2)["figures"]
 
 
 def test_an_unconditional_run(run, stored, data):

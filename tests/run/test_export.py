@@ -182,6 +182,22 @@ def test_what_inference_does_not_show():
     assert "layers.Dropout(0.4," in source
 
 
+@pytest.mark.parametrize(
+    ("writer", "unbiased", "words"),
+    [
+        (TorchWriter, False, "BatchNorm moves by the unbiased variance; in minigan by the biased."),
+        (KerasWriter, True, "BatchNorm moves by the biased variance; in minigan by the unbiased."),
+    ],
+)
+def test_running_variances_that_move_otherwise_are_told(writer, unbiased, words):
+    def source(unbiased):
+        layers = [mg.BatchNorm(unbiased=unbiased), mg.BatchNorm(unbiased=unbiased)]
+        return writer(mg.Sequential(layers, input_shape=(3,)), "generator").page("")
+
+    assert source(unbiased).count(f"Trained on, {words}\n") == 1
+    assert "biased" not in source(not unbiased)
+
+
 def test_the_sentence_cannot_end_the_docstring(generator):
     source = TorchWriter(generator, "generator").page('"""\nimport os\\')
     assert "import os" in ast.get_docstring(ast.parse(source))
@@ -192,6 +208,37 @@ def test_names_are_identifiers_and_unique():
     model = mg.Sequential(inner, input_shape=(2,))
     names = [exporting.names_of(model)[way, "re_lu"] for way in model.names]
     assert names == ["_3_up_re_lu", "_3_up_re_lu_1", "up_re_lu", "up_1_re_lu"]
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("class", "class_1"),
+        ("None", "None_1"),
+        ("forward", "forward_1"),
+        ("train", "train_1"),
+        ("z", "z_1"),
+        ("images", "images_1"),
+        ("_buffers", "buffers_1"),
+        ("__mangled", "mangled"),
+        ("__3", "_3"),
+    ],
+)
+def test_names_that_a_source_cannot_hold(given, name):
+    layer = mg.Dense(3)
+    layer.name = given
+    model = mg.Sequential([layer], input_shape=(2,))
+    assert exporting.names_of(model)[given,] == name
+    ast.parse(TorchWriter(model, "generator").page(""))
+
+
+def test_names_of_layers_are_none_of_the_inputs():
+    several, last = mg.Parallel([mg.Dense(3), mg.Dense(3), mg.Embedding(4, 3)]), mg.Dense(1)
+    last.name = "z"
+    model = mg.Sequential([several, last], input_shape=((2,), (2,), ()))
+    inputs = {each.name for role in exporting.ROLES for each in exporting.inputs_of(model, role)}
+    assert inputs == {"z", "z_1", "images", "images_1", "labels"}
+    assert exporting.names_of(model)["z",] not in inputs
 
 
 # what cannot be exported
@@ -306,6 +353,12 @@ def test_what_the_command_refuses(run, trained, tmp_path, monkeypatch):
     assert code == 2 and "--onnx, --torch or --keras" in err
     code, _, err = run("export", tmp_path, "--torch")
     assert code == 2 and "is not a run" in err and not list(tmp_path.iterdir())
+    (tmp_path / "few.npz").write_bytes(b"mine")
+    for option in ("--torch", "--keras"):
+        code, _, err = run("export", trained, option, tmp_path / "few.npz")
+        assert code == 2 and "few.npz is a file; give a folder" in err and "room" not in err
+    assert (tmp_path / "few.npz").read_bytes() == b"mine"
+    (tmp_path / "few.npz").unlink()
     code, _, err = run("export", trained, "--torch", trained)
     assert code == 2 and "is there already" in err
     monkeypatch.setitem(sys.modules, "onnx", None)

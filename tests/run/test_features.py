@@ -147,6 +147,22 @@ def test_labels_make_a_classifier(short_training):
     assert judge.accuracy == right.mean()
 
 
+def test_labels_may_be_any_whole_numbers(short_training):
+    x, y = bars()
+    ids = np.where(y == 1, 2**33, 7)
+    judge, plain = fitted(x, ids), fitted(x, y)
+    assert judge.classes == 2 and judge.accuracy == plain.accuracy >= 0.95
+    found = judge.features(x)
+    np.testing.assert_array_equal(found, plain.features(x))
+    np.testing.assert_array_equal(judge.read(found), np.where(plain.read(found), 2**33, 7))
+
+
+def test_random_features_follow_the_seed():
+    x = bars(20)[0]
+    assert (fitted(x).features(x) == RandomFeatures((8, 8, 1)).features(x)).all()
+    assert (fitted(x, seed=1).features(x) != fitted(x).features(x)).any()
+
+
 @pytest.mark.cpu("many steps of training")
 def test_its_accuracy_is_of_images_that_it_has_not_seen():
     """Labels that nothing in the images tells can be learned by heart alone."""
@@ -171,7 +187,9 @@ def test_steps_are_twenty_passes_within_bounds(images, steps):
         ClassifierFeatures((2, 2, 1), 1).train(x, np.zeros(images, int), progress=stop)
 
 
-@pytest.mark.parametrize("labels", [None, np.zeros(20, int), np.arange(20)])
+@pytest.mark.parametrize(
+    "labels", [None, np.zeros(20, int), np.arange(20), np.maximum(np.arange(20), 9)]
+)
 def test_without_classes_to_tell_apart_the_features_are_random(labels):
     judge = fitted(bars(20)[0], labels)
     assert judge.describe() == {"name": "random convolution features"}

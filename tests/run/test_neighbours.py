@@ -93,6 +93,14 @@ def test_a_ball_holds_its_surface(offset, k):
     assert (held >= k + 1).all() and (held <= k + 2).all()
 
 
+def test_one_far_point_blurs_no_others():
+    """Where it decides how far all distances can be told, all near points are the same."""
+    points = np.random.default_rng(5).normal(size=(30, 4))
+    far = np.full((1, 4), 1e8)
+    found = radii(np.concatenate([points, far, -far]), 1)[:30]
+    np.testing.assert_allclose(found, radii(points, 1), rtol=1e-6)
+
+
 def test_pixels_are_exact():
     draw = np.random.default_rng(3)
     pixels = draw.integers(0, 256, (20, 784)).astype(np.uint8)

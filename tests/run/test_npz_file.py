@@ -97,6 +97,12 @@ def test_class_names_are_read(tmp_path, images):
     assert mg.datasets.npz(tmp_path / "b.npz").names is None
 
 
+def test_class_names_cannot_command_the_terminal(tmp_path, images):
+    names = np.array(["a\x1b[2J", "b\nc"])
+    np.savez(tmp_path / "a.npz", images=images, labels=np.arange(20) % 2, names=names)
+    assert mg.datasets.npz(tmp_path / "a.npz").names == ("a\\x1b[2J", "b\\nc")
+
+
 @pytest.mark.parametrize(
     "names", [np.array(["one"]), np.array([1, 2]), np.array([["a", "b"]]), np.array([b"a", b"b"])]
 )

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 import minigan as mg
+from minigan import objectives
 from minigan.gan import generator_update
-from minigan.run import datasets
+from minigan.run import datasets, watch
+from minigan.run.assemble import assemble
+from minigan.run.cli import _parser
 from minigan.run.watch import Viewer, alarms, d_bounds, spread
 from tests.run.conftest import small_gan
 
@@ -28,12 +31,26 @@ def test_spread_is_the_deviation_within_a_class():
     assert np.mean(few) == pytest.approx(0.09, rel=0.02)  # no bias from few samples
 
 
+def test_the_data_that_samples_are_compared_with_are_of_the_classes_shown():
+    rng = np.random.default_rng(0)
+    labels = np.arange(2400) % 12
+    images = rng.normal(0, np.where(labels < 10, 0.05, 0.3)[:, None, None, None], (2400, 8, 8, 1))
+    gan = small_gan(classes=12)
+    viewer = Viewer(gan, datasets.Batches((images.clip(-1, 1), labels), (8, 8, 1), classes=12))
+    assert viewer.data_spread == pytest.approx(0.05, rel=0.05)
+    others = datasets.Batches((images[labels > 9].clip(-1, 1), labels[labels > 9]), (8, 8, 1),
+                              classes=12)  # fmt: skip
+    viewer = Viewer(gan, others)  # no image of a class that is shown
+    assert set(viewer.measure(viewer.images())) == {"g_gradient"}
+
+
 def row(epoch, **changed):
     return {"epoch": epoch, "step": 100 * epoch, "d_loss": 1.2, "spread": 0.8, "g_gradient": 1.0,
             **changed}  # fmt: skip
 
 
 BOUNDS = 0.0, 1.386
+PLAIN = objectives.get("non_saturating")
 HEALTHY = [row(epoch) for epoch in range(1, 8)]
 
 
@@ -45,23 +62,40 @@ HEALTHY = [row(epoch) for epoch in range(1, 8)]
     ({"g_gradient": 1e-9}, "has vanished"),
 ])  # fmt: skip
 def test_each_failure_is_told_in_one_line_with_advice(changed, words):
-    (line,) = alarms([*HEALTHY, row(8, **changed)], BOUNDS)
+    (line,) = alarms([*HEALTHY, row(8, **changed)], BOUNDS, PLAIN)
     assert words in line and "what may help" in line and "--" in line
     assert "\n" not in line and len(line) < 400
+
+
+@pytest.mark.parametrize("name", objectives.NAMES)
+def test_what_is_advised_is_accepted(name):
+    """Every option, beside those that chose the objective."""
+    bad = [*HEALTHY, row(8, spread=0.01, d_loss=0.0, g_gradient=0.0)]
+    lines = alarms(bad, BOUNDS, objectives.get(name))
+    assert len(lines) == 3
+    chosen = ["--objective", name, *(["--penalty", "wgan-gp"] if name == "wasserstein" else [])]
+    for line in lines:
+        for option in line[line.rindex("(") + 1 : -1].split(", "):
+            words = option.split()
+            words += ["1e-5"] if len(words) == 1 else []  # a rate, that is for the reader to choose
+            given = ["train", "mlp_digits", *chosen, *words]
+            gan = assemble(_parser().parse_args(given)).gan
+            if words[0] == "--objective":  # another than it is
+                assert not isinstance(gan.objective, objectives.NAMES[name])
 
 
 @pytest.mark.parametrize("changed", [
     {}, {"spread": 0.2}, {"d_loss": 0.05}, {"g_gradient": 0.01}, {"spread": 0.5, "d_loss": 0.1},
 ])  # fmt: skip
 def test_what_is_merely_small_is_not_told(changed):
-    assert alarms([*HEALTHY, row(8, **changed)], BOUNDS) == []
+    assert alarms([*HEALTHY, row(8, **changed)], BOUNDS, PLAIN) == []
 
 
 def test_a_generator_that_has_just_begun_is_given_time():
     grey = [row(epoch, spread=0.01 * epoch) for epoch in range(1, 9)]  # growing, 800 steps
-    assert alarms(grey, BOUNDS) == []
+    assert alarms(grey, BOUNDS, PLAIN) == []
     late = [*grey, row(9, spread=0.1), row(10, spread=0.1)]
-    assert len(alarms(late, BOUNDS)) == 1  # 1,000 steps
+    assert len(alarms(late, BOUNDS, PLAIN)) == 1  # 1,000 steps
 
 
 def test_a_failure_is_told_once_until_it_has_been_gone_for_five_epochs():
@@ -69,7 +103,7 @@ def test_a_failure_is_told_once_until_it_has_been_gone_for_five_epochs():
     history = []
     for epoch, low in enumerate([0, 0, 1, 1, 0, 1, 0, 0, 0, 0, 0, 1], 1):
         history.append(row(epoch, d_loss=0.001 if low else 1.0))
-        told.append(len(alarms(history, BOUNDS)))
+        told.append(len(alarms(history, BOUNDS, PLAIN)))
     assert told == [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1]
 
 
@@ -84,6 +118,25 @@ def test_the_bounds_of_ds_loss(objective, value):
     assert least == pytest.approx(0, abs=1e-6)
 
 
+def test_real_images_keep_their_labels(images, monkeypatch):
+    """An objective that pairs them with fakes shows D both."""
+    gan = small_gan(classes=3, update="joint", objective="relativistic_pairing")
+    labels = np.arange(20) % 3
+    viewer = Viewer(gan, datasets.Batches((images, labels), (8, 8, 1), classes=3))
+    seen = []
+
+    def noted(gan, D, G, z, real):
+        seen.append(real)
+        return generator_update(gan, D, G, z, real)
+
+    monkeypatch.setattr(watch, "generator_update", noted)
+    viewer.measure(viewer.images())
+    ((shown, theirs),) = seen
+    scaled = images.reshape(20, 64) / 127.5 - 1
+    places = [np.abs(scaled - mg.to_numpy(one).reshape(64)).sum(axis=1).argmin() for one in shown]
+    assert mg.to_numpy(theirs).tolist() == labels[places].tolist() and len(set(places)) == 16
+
+
 def entropy(p):
     return -p * np.log(p) - (1 - p) * np.log(1 - p)
 
@@ -95,6 +148,8 @@ def entropy(p):
     # falling in the logit up to the clip c: 2 (softplus(c) - 1.05 c)
     ({"real_targets": (1.0, 1.1), "fake_targets": (-0.1, 0.0),
       "objective": {"name": "non_saturating", "logit_clip": 16.0}}, -1.6),
+    ({"real_targets": (1.0, 1.1), "fake_targets": (-0.1, 0.0),
+      "objective": {"name": "non_saturating", "logit_clip": 30.0}}, -3.0),
 ])  # fmt: skip
 def test_the_least_loss_is_that_of_the_recipes_targets(recipe, least):
     assert d_bounds(small_gan(**recipe))[0] == pytest.approx(least, abs=2e-4)
@@ -102,7 +157,11 @@ def test_the_least_loss_is_that_of_the_recipes_targets(recipe, least):
 
 def test_a_loss_that_falls_without_end_is_never_pinned():
     bounds = d_bounds(small_gan(objective="wasserstein"))
-    assert alarms([row(1, d_loss=-1e6)], bounds) == []
+    assert alarms([row(1, d_loss=-1e6)], bounds, objectives.get("wasserstein")) == []
+    # from logits the cross-entropy with a target above 1 has no minimum
+    beyond = d_bounds(small_gan(real_targets=(1.0, 1.1), fake_targets=(-0.1, 0.0)))
+    assert beyond == (-np.inf, pytest.approx(2 * np.log(2)))
+    assert alarms([row(1, d_loss=-2.5)], beyond, PLAIN) == []
 
 
 @pytest.mark.parametrize("options", [
