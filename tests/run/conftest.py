@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import minigan as mg
 from minigan.random import Key
@@ -60,6 +63,21 @@ def run(capsys, monkeypatch, tmp_path):
     yield call
     mg.seed(0)
     mg.use("numpy")
+
+
+@pytest.fixture
+def furnished(run):
+    """The command line, in a folder with pictures/ and few.npz."""
+    rng = np.random.default_rng(0)
+    for name in ("rose", "daisy", "tulip"):
+        folder = Path("pictures", name)
+        folder.mkdir(parents=True)
+        for k in range(4):
+            pixels = rng.integers(0, 256, (40 + k, 50, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{k}.png")
+    x, y = mg.datasets.digits()
+    np.savez("few.npz", images=x[::625], labels=y[::625])
+    return run
 
 
 @pytest.fixture

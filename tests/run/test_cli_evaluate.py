@@ -33,16 +33,9 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture
-def call(capsys, monkeypatch, runs, short_training):
-    """call(words...) -> (exit code, stdout, stderr), in the folder of the runs."""
+def call(run, monkeypatch, runs, short_training):
+    """The command line, in the folder of the runs."""
     monkeypatch.chdir(runs)
-
-    def run(*words):
-        code = main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err and len(err.splitlines()) <= 5, err
-        return code, out, err
-
     return run
 
 

@@ -46,19 +46,6 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def run(capsys):
-    """run(words...) -> (exit code, stdout, stderr)."""
-
-    def call(*words):
-        code = main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err and len(err.splitlines()) <= 5, err
-        return code, out, err
-
-    return call
-
-
-@pytest.fixture
 def generator():
     return mg.Sequential(
         [mg.Dense(30), mg.Reshape((5, 3, 2)), mg.Conv2DTranspose(3, 5, activation="tanh", **HALF)],
