@@ -19,9 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from . import objectives, optimizers, penalties
+from . import draws, objectives, optimizers, penalties
 from .backend import home, move, room_for
 from .compatibility import check_networks, check_objective, check_pairs, check_second_order
 from .kernels import steady
@@ -234,7 +232,7 @@ class GAN(Sampler):
         drawn = {"fakes_for_D": z_d, "fakes_for_G": z_g}
         fakes = {kind: len(images_of(z)) for kind, z in drawn.items() if z is not None}
         check_pairs(self.objective, real_images=n, **fakes)
-        noise = self._drawn_noise(n, **fakes)
+        noise = draws.of_step(self, n, **fakes)
         try:
             with steady(), room_for(n, "GAN: train_step"):
                 # to the networks' home, in one copy
@@ -268,36 +266,10 @@ class GAN(Sampler):
             "seed": self.seed,
         }
 
-    def _drawn_noise(
-        self, reals: int, fakes_for_D: int, fakes_for_G: int = 0
-    ) -> dict[str, np.ndarray]:
-        """What a step draws beside latents: D's targets, places between real and fake, noise."""
-        counts: dict[str, int] = {}
-        if not self.targets.plain:
-            counts |= {"real": reals, "fake": fakes_for_D}
-        if any(penalty.place == "between" for penalty in self._due()):
-            counts["between"] = min(reals, fakes_for_D)
-        if self.is_noisy:
-            counts |= {"noise, real": reals, "noise, fakes, d": fakes_for_D}
-            counts |= {"noise, fakes, g": fakes_for_G} if fakes_for_G else {}
-        return {what: self._draw(what, n) for what, n in counts.items()}
-
-    def _draw(self, what: str, n: int) -> np.ndarray:
-        """n targets of the "real" or "fake" side, n places "between", or "noise" for n images."""
-        if self.instance_noise and what.startswith("noise"):
-            noise = self.instance_noise.draw((n, *self.generator.output_shape), self.key(what))
-            return noise.astype(self.D.dtype)
-        if what == "between":
-            axes = len(self.generator.output_shape)  # of an image
-            share = self.key("between").generator().random((n, *(1,) * axes))
-            return share.astype(np.empty(0, self.D.dtype).real.dtype)
-        shape = (n, *self.D.output_shape)
-        return self.targets.draw(what, shape, self.key("targets")).astype(self.D.dtype)
-
     def _noise(self, what: str, n: int, like: Array) -> Array:
         """The present step's draw, at the home of an array: moved with the batch, or drawn now."""
         drawn = self._drawn.get(what)
-        return move(self._draw(what, n), home(like)) if drawn is None else drawn
+        return move(draws.draw(self, what, n), home(like)) if drawn is None else drawn
 
     # what the step functions use
 
@@ -376,7 +348,7 @@ class GAN(Sampler):
 
         rows: which rows of the batch are real=... and which fake=...
         """
-        terms = [(p, rows[p.place]) for p in self._due() if p.place in rows]
+        terms = [(p, rows[p.place]) for p in self.penalties_due() if p.place in rows]
         return penalties.penalised_backward(self.D, dlogits, cache, terms)
 
     def penalty_between(self, real: Any, fake: Any, grads: dict[str, Array]) -> Any:
@@ -385,7 +357,7 @@ class GAN(Sampler):
         If one side has more images, its last ones are not used.  Labels are those of the real ones.
         """
         total: Any = 0.0
-        due = [(p, EVERYWHERE) for p in self._due() if p.place == "between"]
+        due = [(p, EVERYWHERE) for p in self.penalties_due() if p.place == "between"]
         if due:
             a, b = images_of(real), images_of(fake)
             n = min(len(a), len(b))
@@ -398,7 +370,7 @@ class GAN(Sampler):
                 grads[name] += g
         return total
 
-    def _due(self) -> list[GradientPenalty]:
+    def penalties_due(self) -> list[GradientPenalty]:
         """The penalties of the present step."""
         return [p for p in self.penalties if self.step_count % p.every == 0]
 

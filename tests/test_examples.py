@@ -86,11 +86,12 @@ def test_the_readmes_table_of_networks():
 def test_the_readmes_counts_of_comparisons_and_mutants():
     from minigan.run.checks import all_rows
     from tests.mutation.mutants import MUTANTS
+    from tests.mutation.tool_mutants import TOOL_MUTANTS
 
     rows = list(all_rows())
     assert [row for row in rows if not row.ok] == []
     assert f"{len(rows)} comparisons" in README
-    assert f"all {len(MUTANTS)} |" in README
+    assert f"all {len(MUTANTS)} |" in README and f"all {len(TOOL_MUTANTS)} |" in README
 
 
 def test_the_penaltys_gradient_is_right_and_r1_flattens_the_field(tmp_path):
