@@ -47,7 +47,7 @@ def norm_rows() -> Iterator[Row]:
          ((n, ..., c) for n, c in np.ndindex(2, 5))),
     ]  # fmt: skip
     for name, layer, places in groups:
-        layer.build(x.shape[1:], dtype="float64")
+        layer.build(x.shape[1:], dtype="float64", key=KEY)
         layer.params["gamma"][...], layer.params["beta"][...] = gamma, beta
         expected = np.empty_like(x)
         for at in places:
@@ -55,7 +55,7 @@ def norm_rows() -> Iterator[Row]:
             expected[at] = (group - group.mean()) / np.sqrt(group.var() + eps)
         yield agree(name, "values", layer.forward(x)[0], expected * gamma + beta)
     pixel = layers.PixelNorm(epsilon=eps)
-    pixel.build(x.shape[1:], dtype="float64")
+    pixel.build(x.shape[1:], dtype="float64", key=KEY)
     lengths = np.sqrt(np.einsum("nhwc,nhwc->nhw", x, x) / 5 + eps)
     yield agree("PixelNorm", "values", pixel.forward(x)[0], x / lengths[..., None])
 
@@ -65,7 +65,7 @@ def resampling_rows() -> Iterator[Row]:
     x = KEY.generator().standard_normal((2, 7, 2, 3))
     for factor, antialias in ((2, True), (3, False), (0.5, True), (0.4, True), (0.4, False)):
         layer = layers.Resampling2D((factor, 1), antialias=antialias)
-        layer.build(x.shape[1:], dtype="float64")
+        layer.build(x.shape[1:], dtype="float64", key=KEY)
         out = math.floor(factor * 7)
         expected = np.zeros((2, out, 2, 3))
         for o in range(out):
@@ -79,7 +79,7 @@ def resampling_rows() -> Iterator[Row]:
         what = f"Resampling2D {factor}, antialias={antialias}"
         yield agree(what, "rows", layer.forward(x)[0], expected)
         turned = layers.Resampling2D((1, factor), antialias=antialias)
-        turned.build((2, 7, 3), dtype="float64")
+        turned.build((2, 7, 3), dtype="float64", key=KEY)
         found = turned.forward(x.swapaxes(1, 2))[0]
         yield agree(what, "columns", found, expected.swapaxes(1, 2))
 
@@ -92,7 +92,7 @@ def spectral_rows() -> Iterator[Row]:
         (layers.Conv2DTranspose(4, 2), (1, 1, 5), (0, 1, 3, 2)),  # kernel (2, 2, 4, 5)
     ):
         layer = layers.SpectralNorm(inner)
-        layer.build(shape, dtype="float64")
+        layer.build(shape, dtype="float64", key=KEY)
         kernel = layer.params["kernel"]
         w, u = kernel.transpose(perm).reshape(-1, kernel.shape[perm[-1]]), layer.state["u"].copy()
         v = w @ u / np.linalg.norm(w @ u)
@@ -100,7 +100,7 @@ def spectral_rows() -> Iterator[Row]:
         what = f"SpectralNorm, {type(inner).__name__}"
         y, cache = layer.forward(x)
         plain = type(inner)(**inner.config())
-        plain.build(shape, dtype="float64")
+        plain.build(shape, dtype="float64", key=KEY)
         plain.params["kernel"][...] = kernel
         unscaled = plain.forward(x)[0]
         yield agree(what, "one iteration", y * np.linalg.norm(w.T @ v), unscaled)

@@ -23,7 +23,7 @@ from ..targets import Targets
 from .check_cases import small_pair
 from .check_rows import agree, true
 
-RNG = Key(0, "value check")
+KEY = Key(0, "value check")
 
 
 def value_rows() -> Iterator[Row]:
@@ -51,7 +51,7 @@ def sides(n: int, k: int, s: int, padding: str) -> tuple[int, int]:
 
 def convolution_rows() -> Iterator[Row]:
     """Conv2D, Conv2DTranspose and their 1-D forms, pixel by pixel, for strides and kernels 1-5."""
-    rng = RNG.generator()
+    rng = KEY.generator()
     for k, s, padding in [
         (1, 2, "same"), (2, 1, "same"), (3, 2, "same"), (4, 2, "same"), (5, 2, "same"),
         (2, 3, "same"), (4, 3, "same"), (3, 1, "valid"), (4, 2, "valid"), (2, 3, "valid"),
@@ -60,7 +60,7 @@ def convolution_rows() -> Iterator[Row]:
             plain = layers.Conv1D(2, k, strides=s, padding=padding)
             up = layers.Conv1DTranspose(2, k, strides=s, padding=padding)
             for layer in (plain, up):
-                layer.build((n, 3), dtype="float64")
+                layer.build((n, 3), dtype="float64", key=KEY)
                 layer.params["bias"][...] = rng.standard_normal(2)
             x = rng.standard_normal((2, n, 3))
             what = f"k{k} s{s} {padding}, {n} pixels"
@@ -70,7 +70,7 @@ def convolution_rows() -> Iterator[Row]:
                 yield agree(name, "values", found, loop(layer, x, s, padding))
     for kind in (layers.Conv2D, layers.Conv2DTranspose):
         image = kind(2, (4, 3), strides=(2, 1), padding="same")
-        image.build((5, 4, 3), dtype="float64")
+        image.build((5, 4, 3), dtype="float64", key=KEY)
         x = rng.standard_normal((2, 5, 4, 3))
         found = image.forward(x)[0]
         yield agree(f"{kind.__name__} k4x3 s2x1 same", "values", found, loop2d(image, x))
@@ -115,7 +115,7 @@ def loop2d_of(
 
 def pooling_rows() -> Iterator[Row]:
     """Pooling window by window; only pixels of the image count."""
-    x = RNG.generator().standard_normal((2, 5, 6, 2)) - 3
+    x = KEY.generator().standard_normal((2, 5, 6, 2)) - 3
     for k, s, padding in ((2, None, "valid"), (2, None, "same"), (3, 2, "same"), (3, 1, "same")):
         step = k if s is None else s
         (oh, top), (ow, left) = sides(5, k, step, padding), sides(6, k, step, padding)
@@ -127,14 +127,14 @@ def pooling_rows() -> Iterator[Row]:
             mean[:, o, p] = x[:, rows, cols].mean(axis=(1, 2))
         for kind, expected in ((layers.MaxPooling2D, most), (layers.AveragePooling2D, mean)):
             layer = kind(k, strides=s, padding=padding)
-            layer.build((5, 6, 2), dtype="float64")
+            layer.build((5, 6, 2), dtype="float64", key=KEY)
             what = f"{kind.__name__} {k} s{s} {padding}"
             yield agree(what, "values", layer.forward(x)[0], expected)
 
 
 def layer_rows() -> Iterator[Row]:
     """The other layers' outputs from their formulas."""
-    rng = RNG.generator()
+    rng = KEY.generator()
     x = rng.standard_normal((3, 4, 2, 5))
     formulas: list[tuple[Any, Any]] = [
         (layers.LeakyReLU(0.2), np.maximum(x, 0.2 * x)),
@@ -146,12 +146,12 @@ def layer_rows() -> Iterator[Row]:
         (layers.Flatten(), x.ravel().reshape(3, 40)),
     ]
     for layer, expected in formulas:
-        layer.build((4, 2, 5), dtype="float64")
+        layer.build((4, 2, 5), dtype="float64", key=KEY)
         yield agree(type(layer).__name__, "values", layer.forward(x)[0], expected)
     for unbiased in (False, True):
         yield from batch_norm_rows(x, unbiased)
     dense = layers.Dense(3)
-    dense.build((5,), dtype="float64")
+    dense.build((5,), dtype="float64", key=KEY)
     found = dense.forward(x[:, 0, 0])[0]
     yield agree(
         "Dense", "values", found, np.einsum("ni,ij->nj", x[:, 0, 0], dense.params["kernel"])
@@ -161,7 +161,7 @@ def layer_rows() -> Iterator[Row]:
 def batch_norm_rows(x: np.ndarray, unbiased: bool) -> Iterator[Row]:
     """Training, inference and running statistics, on four axes."""
     bn = layers.BatchNorm(momentum=0.8, epsilon=0.05, unbiased=unbiased)
-    bn.build(x.shape[1:], dtype="float64")
+    bn.build(x.shape[1:], dtype="float64", key=KEY)
     bn.params["gamma"][...], bn.params["beta"][...] = 2.0, 0.5
     mean, var = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
     what = f"BatchNorm, unbiased={unbiased}"
@@ -177,7 +177,7 @@ def batch_norm_rows(x: np.ndarray, unbiased: bool) -> Iterator[Row]:
 
 def optimizer_rows() -> Iterator[Row]:
     """Five steps of every optimizer from its formula, summed over the steps taken so far."""
-    grads = RNG.generator().standard_normal((5, 4))
+    grads = KEY.generator().standard_normal((5, 4))
     made: dict[str, tuple[Any, Any]] = {
         "SGD": (optimizers.SGD(0.1), lambda t: grads[t]),
         "SGD, momentum": (
@@ -219,7 +219,7 @@ def decayed(values: np.ndarray, beta: float, t: int) -> np.ndarray:
 
 def loss_rows() -> Iterator[Row]:
     """The losses' values written out, sample by sample."""
-    rng = RNG.generator()
+    rng = KEY.generator()
     p, t, logits = (
         rng.uniform(0.1, 0.9, (4, 3)),
         rng.uniform(0, 1, (4, 3)),
@@ -253,24 +253,24 @@ def draw_rows() -> Iterator[Row]:
     """Dropout, targets and latents are drawn from what they say, within five deviations."""
     n = 100_000
     dropout = layers.Dropout(0.3)
-    dropout.build((n,), dtype="float64")
+    dropout.build((n,), dtype="float64", key=KEY)
     y = dropout.forward(np.ones((1, n)), rng=1)[0]
     kept = (y > 0).mean()
     near = abs(kept - 0.7) < 5 * math.sqrt(0.21 / n)
     yield true("Dropout 0.3", "share kept", near, f"{kept} instead of 0.7")
     yield agree("Dropout 0.3", "scale", np.unique(y), [0.0, 1 / 0.7])
-    stream = RNG.philox().random_raw(n).astype("<u8").view("<u2")  # 4 n elements: over threads
-    masks = RNG.keep_mask((4 * n,), 0.3), stream >= 0.3 * (1 << 16)
+    stream = KEY.philox().random_raw(n).astype("<u8").view("<u2")  # 4 n elements: over threads
+    masks = KEY.keep_mask((4 * n,), 0.3), stream >= 0.3 * (1 << 16)
     yield true("Dropout 0.3", "one stream", np.array_equal(*masks), "the threads drew another")
     targets = Targets(real=(0.8, 1.0), fake=(0.0, 0.2), flip=0.1)
     for side, low in (("real", 0.8), ("fake", 0.0)):
-        drawn = targets.draw(side, (n,), RNG)
+        drawn = targets.draw(side, (n,), KEY)
         own = ((drawn >= low) & (drawn <= low + 0.2)).mean()
         near = abs(own - 0.9) < 5 * math.sqrt(0.09 / n)
         yield true("targets, 10 % flipped", side, near, f"{own} in their range instead of 0.9")
     generator = small_pair(None)[0]
     for kind, spread, most in (("normal", 1.0, 6.0), ("uniform", 1 / math.sqrt(3), 1.0)):
-        z = Sampler(generator, latents=kind, seed=0).noise(n // 5, RNG)
+        z = Sampler(generator, latents=kind, seed=0).noise(n // 5, KEY)
         fine = abs(z.mean()) < 0.02 and abs(z.std() - spread) < 0.02 and np.abs(z).max() <= most
         yield true(f"latents, {kind}", "mean, spread, range", fine, f"{z.mean()} {z.std()}")
 
@@ -282,8 +282,8 @@ def training_rows() -> Iterator[Row]:
         for side in ("d_optimizer", "g_optimizer"):
             recipe[side] = {"name": "sgd", "learning_rate": 0.01}
         gan = GAN(*small_pair(None), **recipe)
-        real = RNG.generator().random((6, 8, 6, 1))
-        z = RNG.generator().standard_normal((6, 5))
+        real = KEY.generator().random((6, 8, 6, 1))
+        z = KEY.generator().standard_normal((6, 5))
         start = gan.generator.params.flat.copy()
         losses_seen = [gan.train_step(real, latents=(z, z)) for _ in range(12)]
         drop = losses_seen[0]["d_loss"] - losses_seen[-1]["d_loss"]
@@ -299,8 +299,9 @@ def training_rows() -> Iterator[Row]:
         [layers.Parallel([inner, layers.BatchNorm(momentum=0.5)])],
         input_shape=(3,),
         dtype="float64",
+        key=KEY,
     )
-    x = RNG.generator().standard_normal((5, 3))
+    x = KEY.generator().standard_normal((5, 3))
     model.commit(model.forward(x)[1])
     for name in ("parallel.0.batch_normalization", "parallel.1"):
         found = model.state[f"{name}.moving_mean"]
@@ -310,7 +311,7 @@ def training_rows() -> Iterator[Row]:
 def stage_rows() -> Iterator[Row]:
     """A model, which runs its neighbouring layers as one, against the layers one by one."""
     L = layers
-    rng = RNG.generator()
+    rng = KEY.generator()
     cases: list[tuple[str, list[layers.Layer]]] = [
         ("upsampling, conv k5", [L.UpSampling2D(2), L.Conv2D(3, 5, padding="same"), L.Tanh()]),
         ("upsampling, conv k4x3", [L.UpSampling2D((3, 1)), L.Conv2D(3, (4, 3))]),
@@ -320,7 +321,7 @@ def stage_rows() -> Iterator[Row]:
         ("conv, softmax, maximum", [L.Conv2D(3, 2), L.Softmax(), L.MaxPooling2D(2)]),
     ]
     for label, parts in cases:
-        model = Sequential(parts, input_shape=(5, 4, 2), dtype="float64")
+        model = Sequential(parts, input_shape=(5, 4, 2), dtype="float64", key=KEY)
         x = rng.standard_normal((3, 5, 4, 2))
         found, cache = model.forward(x)
         expected, caches = x, []
