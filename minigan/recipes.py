@@ -105,7 +105,7 @@ NAMES = ("digits", "flowers", "dcgan64", "upsample64", "mlp_digits", "clear_digi
 DEFAULT = {
     "digits": ("clear_digits", "clear_digits"),
     "flowers": ("clear_flowers", "dcgan"),
-    "dcgan64": ("dcgan64", "dcgan64"),
+    "dcgan64": ("dcgan64", "dcgan"),
     "upsample64": ("upsample64", "upsample64"),
     "mlp_digits": ("mlp_digits", "mlp_digits"),
     "clear_flowers": ("clear_flowers", "dcgan"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,7 +50,15 @@ def assemble(args: Any) -> Assembly:
     notes = [f"for {args.objective}: {', '.join(changed)}"] if changed else []
     if datasets.is_pictures(args.data or "digits"):
         notes.append(data.describe())
-    return Assembly(name or f"{_OWN}{data[0].shape[1]}", data, gan, [*notes, *_ties(gan)])
+        if name is not None and data[0].shape[3] == 1:
+            notes.append(f"{name} is a network for grey images; leave out its name for RGB")
+    own_name = f"{_plain(args.data or 'digits')}{data[0].shape[1]}"  # e.g. photos64
+    return Assembly(name or own_name, data, gan, [*notes, *_ties(gan)])
+
+
+def _plain(data: str) -> str:
+    """What a data set is called, as a part of the name of a folder."""
+    return re.sub(r"\W+", "_", Path(data).resolve().stem)[:40] or _OWN
 
 
 def choose(name: str, recipe: str | None) -> tuple[str, str]:

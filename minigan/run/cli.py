@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from ..spelling import did_you_mean
 from .arguments import DONE, FAILED, MISUSED
 from .cli_evaluate import add_evaluate
 from .cli_export import add_export
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.filterwarnings("ignore", category=RuntimeWarning)
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:
-            args = _parser().parse_args(argv)
+            args = _parsed(argv)
             if getattr(args, "backend", None) and args.command != "info":
                 _use(args.backend)
             return args.run(args)
@@ -86,12 +88,28 @@ def _show_warning(message: Any, *rest: Any) -> None:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
+        wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if wrong:
+            message += did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2]))
         self.exit(MISUSED, f"{self.prog}: {message}\nSee {self.prog} --help\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser, commands = _parsers()
+    args, odd = parser.parse_known_args(argv)
+    if odd:
+        command = commands.get(args.command, parser)
+        known = re.findall(r"--[\w-]+", command.format_help())
+        hint = did_you_mean(odd[0].partition("=")[0], known)
+        command.error(f"unrecognized arguments: {' '.join(odd)}{hint}")
+    return args
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of the command line, and those of the commands by name."""
     parser = _Parser(prog="minigan", description="Train small GANs, and make images with them.")
     parser.set_defaults(run=lambda args: _help(parser))
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command", parser_class=_Parser
     )
@@ -100,7 +118,15 @@ def _parser() -> argparse.ArgumentParser:
     for command in commands.choices.values():
         text = "numpy (default), cupy (a GPU), or auto"
         command.add_argument("--backend", default=None, metavar="B", help=text)
-    return parser
+    return parser, dict(commands.choices)
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"minigan {version('minigan')}")
+        parser.exit()
 
 
 def _use(backend: str) -> None:

@@ -24,11 +24,14 @@ _TITLES = {  # and the digits behind the point
     "identical_among": ("identical to one another", 4),
     "identical_to_training": ("identical to training images", 4),
 }
+_SURE = 0.8  # right, from which on a classifier's features are taken at their word
 _MOST_CLASSES = 20  # that are printed
 
 
 def add_evaluate(commands: Any) -> None:
-    command = commands.add_parser("evaluate", help="how good the samples of a run are")
+    command = commands.add_parser(
+        "evaluate", help="how good the samples of a run are; takes minutes"
+    )
     command.set_defaults(run=_evaluate)
     add = command.add_argument
     add("folder", metavar="RUN", help="the folder that train filled")
@@ -100,7 +103,8 @@ def describe(report: dict[str, Any]) -> str:
 def _accuracy(known: dict[str, Any]) -> str:
     if known.get("accuracy") is None:
         return ""
-    return f", right on {known['accuracy']:.1%} of {known['held_out']} that it had not seen"
+    rarely = "" if known["accuracy"] >= _SURE else ", too few to trust its figures far"
+    return f", right on {known['accuracy']:.1%} of {known['held_out']} that it had not seen{rarely}"
 
 
 def _say(line: str) -> None:

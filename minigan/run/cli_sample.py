@@ -20,6 +20,7 @@ def add_sample(commands: Any) -> None:
     add("--count", type=count, default=64, metavar="N", help="how many (default 64)")
     _add_latents(command)
     add("--columns", type=count, metavar="N", help="of the grid (.png)")
+    add("--scale", type=count, metavar="N", help="enlarge the grid by this whole number")
     add(
         "--out",
         metavar="PATH",
@@ -95,8 +96,9 @@ def _sample(args: argparse.Namespace) -> int:
     from .sampling import SavedGenerator
 
     kind = output.form(args.out) if args.out is not None else ".png"
-    if args.columns is not None and kind != ".png":
-        raise ValueError("--columns is of a grid: give --out FILE.png, or leave it out")
+    for option in ("columns", "scale"):
+        if getattr(args, option) is not None and kind != ".png":
+            raise ValueError(f"--{option} is of a grid: give --out FILE.png, or leave it out")
     generator = SavedGenerator(args.folder)
     batches = generator.batches(args.count, args.seed, args.label, args.truncation)
     if kind == "folder":
@@ -104,7 +106,9 @@ def _sample(args: argparse.Namespace) -> int:
     elif kind == ".npz":
         output.write_npz(args.out, generator, batches, args.count)
     else:
-        picture = output.grid(generator, batches, args.count, args.columns, args.label is None)
+        picture = output.grid(
+            generator, batches, args.count, args.columns, args.label is None, args.scale or 1
+        )
         return _keep(picture, args.out, _default(args, generator, "sample"))
     print(args.out)
     return DONE

@@ -35,7 +35,12 @@ def _add_data(group: Any) -> None:
         help="a folder of images, FILE.npz (uint8 'images', 'labels'), IDX files, mnist "
         "(downloaded once), or digits (embedded, the default)",
     )
-    add("--size", type=count, metavar="N", help="pixels a side, e.g. 32, 48, 64, 80, 96 or 128")
+    add(
+        "--size",
+        type=count,
+        metavar="N",
+        help="pixels a side, e.g. 32, 48, 64 (default), 80, 96, 128",
+    )
     add("--gray", action="store_true", help="greyscale instead of RGB")
     add("--fit", choices=["crop", "pad", "stretch"], help="to a square (crop)")
     add("--mirror", action="store_true", help="show images also mirrored left to right")
@@ -86,10 +91,15 @@ def _add_tips(group: Any) -> None:
 
 def _add_run(group: Any) -> None:
     add = group.add_argument
-    add("--epochs", type=count, metavar="N", help="passes over the data")
+    add(
+        "--epochs",
+        type=count,
+        metavar="N",
+        help="passes over the data (default: the recipe's; 300 for --size)",
+    )
     add("--batch-size", type=count, metavar="N", help="real images a step")
     add("--seed", type=seed, metavar="S", help="of all randomness (0)")
-    add("--out", metavar="RUN", help="a new or empty folder (runs/NAME-seedS)")
+    add("--out", metavar="RUN", help="a new or empty folder (default runs/NAME-seedS, or -2, ...)")
     add("--resume", metavar="RUN", help="go on with a run; --epochs prolongs it, --lr changes it")
     add("--checkpoint-every", type=count, metavar="N", help="steps (default: an epoch)")
     add("--keep", type=count, metavar="K", help="checkpoints kept (2)")

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from importlib import resources
+from typing import Any
 
 import numpy as np
 
 from ..spelling import did_you_mean
 from . import idx
 from .batches import Batches, Dataset, check_enough, check_labels
+from .files import WriteError
 from .fill import fill
 from .image_folder import folder
 from .mnist import mnist
@@ -27,6 +29,7 @@ __all__ = [
     "digits",
     "folder",
     "load",
+    "load_again",
     "mnist",
     "npz",
     "resized",
@@ -79,6 +82,16 @@ def load(
     given = {name: value for name, value in options.items() if value not in (None, "crop")}
     data.source = named, {name: np.asarray(value).tolist() for name, value in given.items()}  # JSON
     return data
+
+
+def load_again(spec: str | os.PathLike, **options: Any) -> Dataset:
+    """The data of a run, where they were then. ValueError tells how to say where they are now."""
+    try:
+        return load(spec, **options)
+    except WriteError:
+        raise
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{error}\nThe run was trained on it; say where it is: --data") from error
 
 
 def is_pictures(spec: str | os.PathLike) -> bool:

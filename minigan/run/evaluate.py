@@ -237,11 +237,7 @@ def _data(
         )
     if datasets.is_pictures(name):
         options = {"size": made[:2], "channels": made[2], **options}
-    try:
-        data = datasets.load(name, **options)
-    except OSError as error:
-        advice = "" if named else "\nThe run was trained on it; where it is now, say with --data."
-        raise type(error)(f"{error}{advice}") from error
+    data = (datasets.load if named else datasets.load_again)(name, **options)
     images, labels = _pair(data)
     if made != images.shape[1:]:
         raise ValueError(

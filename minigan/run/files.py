@@ -45,7 +45,7 @@ class WriteError(OSError):
 
     def advise(self, words: str) -> None:
         """What to do when there is room again, in place of running it again."""
-        self.args = (self.args[0].replace("run it again.", words),)
+        self.args = (self.args[0].replace(", then run it again.", f". {words}"),)
 
     def __str__(self) -> str:
         return self.args[0]  # OSError would put the number before it

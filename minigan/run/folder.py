@@ -195,7 +195,7 @@ def where(path: str | os.PathLike) -> str:
         ("samples", "samples of each epoch"),
         ("curves.png", "loss curves"),
         ("log.jsonl", "log"),
-        ("checkpoints", "to go on from: minigan train --resume"),
+        ("checkpoints", f"to go on from: minigan train --resume {path}"),
     )
     there = [(Path(path) / name, what) for name, what in parts if (Path(path) / name).exists()]
     width = max((len(str(file)) for file, _ in there), default=0)
@@ -210,7 +210,7 @@ def refuse_used(path: str | os.PathLike) -> None:
             raise FileExistsError(
                 f"the folder {path} is not empty, and a run never overwrites anything.\n"
                 + (
-                    f"To go on with its run: minigan train --resume {path}"
+                    f"To go on with its run: minigan train --resume {path}, in Python mg.resume."
                     if (path / "config.json").exists()
                     else "Give another folder."
                 )

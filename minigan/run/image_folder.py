@@ -174,8 +174,8 @@ def _classes(files: list[str]) -> tuple[np.ndarray | None, list[str] | None]:
         return None, None
     if "" in tops:
         warnings.warn(
-            f"no classes: {tops.count('')} pictures lie beside the {len(names)} sub-folders; move "
-            "them into one to have classes",
+            f"no classes: {tops.count('')} pictures lie beside the {len(names)} sub-folders, first "
+            f"{printable(files[tops.index('')])}; move them into one to have classes",
             stacklevel=3,
         )
         return None, None

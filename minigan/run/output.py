@@ -44,10 +44,12 @@ def grid(
     count: int,
     columns: int | None = None,
     by_class: bool = True,
+    scale: int = 1,
 ) -> bytes:
     """`count` images as one PNG, with a column a class where there are 2 to 20 and `by_class`.
 
-    Raises ValueError, before an image is drawn, when it would have too many pixels.
+    scale: each pixel becomes scale x scale of them. Raises ValueError, before an image is drawn,
+    when it would have too many pixels.
     """
     refuse_undrawable(generator)
     classes = generator.classes if by_class else None
@@ -56,9 +58,10 @@ def grid(
     height, width, _ = generator.image_shape
     cells = -(-count // (columns or 1)) * (columns or 1)
     remedy = "for single files give --out FOLDER or --out FILE.npz"
-    imaging.refuse_huge(cells * (height + GAP) * (width + GAP), "the picture", remedy)
+    pixels = cells * (height + GAP) * (width + GAP) * scale**2
+    imaging.refuse_huge(pixels, "the picture", remedy)
     images = np.concatenate([images for images, _ in batches])
-    return imaging.png(imaging.image_grid(images, columns, gap=GAP))
+    return imaging.png(imaging.enlarged(imaging.image_grid(images, columns, gap=GAP), scale))
 
 
 def write_folder(folder: str | os.PathLike, generator: SavedGenerator, batches: Batches) -> None:

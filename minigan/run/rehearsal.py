@@ -22,7 +22,7 @@ def rehearse(loop: Loop, as_json: bool) -> str:
     gan = loop.gan
     seconds = [_step(loop) for _ in range(1 + gan.d_steps)]
     step = sum(seconds[1:]) / gan.d_steps  # the first one also makes room and plans
-    epoch = step * loop.steps
+    epoch = step * loop.steps + _view(loop)
     facts = {
         "images": len(loop.batches),
         "image_shape": list(loop.batches.image_shape),
@@ -50,6 +50,13 @@ def _step(loop: Loop) -> float:
     return time.perf_counter() - started
 
 
+def _view(loop: Loop) -> float:
+    """How long an epoch's samples take, and what is measured in them."""
+    started = time.perf_counter()
+    loop.viewer.measure(loop.viewer.images())
+    return time.perf_counter() - started
+
+
 def _size(model: Any) -> int:
     return sum(model.count_params())
 
@@ -60,9 +67,10 @@ def _sentences(facts: dict[str, Any]) -> str:
     return (
         f"data    {facts['images']:,} images of {shape}{classes}\n"
         f"step    {facts['seconds_a_step']:.3g} s, {facts['batch_size']} images\n"
-        f"epoch   {facts['seconds_an_epoch']:.3g} s, {facts['steps_an_epoch']} steps\n"
+        f"epoch   {facts['seconds_an_epoch']:.3g} s, {facts['steps_an_epoch']} steps, and samples\n"
         f"run     {duration(facts['seconds'])}, {facts['epochs']} epochs\n"
-        f"memory  {facts['memory_mb']:,} MB so far; pictures and checkpoints add to it"
+        f"memory  {facts['memory_mb']:,} MB so far; pictures and checkpoints add to it, and some "
+        "time to each epoch"
     )
 
 

@@ -16,7 +16,6 @@ from ..gan import GAN
 from ..layers.base import to_config
 from ..random import Key
 from . import checkpoint, datasets
-from .files import WriteError
 from .folder import RunFolder, read_config, refuse_used, where
 from .loop import Loop, TrainingStopped
 from .tensors import digest
@@ -264,14 +263,8 @@ def _same_data(config: dict[str, Any], gan: GAN, data: Any) -> Any:
     sides = size if isinstance(size, (list, tuple)) else [size]
     if not {*sides} <= {*shape, math.isqrt(shape[0])}:
         raise ValueError("config.json asks for images of another size; it was damaged or edited")
-    try:
-        return datasets.load(name if data is None else data, **options)
-    except WriteError:
-        raise
-    except (ValueError, OSError) as error:
-        if data is not None:
-            raise
-        raise ValueError(f"{error}\nThe run was trained on it; say where it is: --data") from error
+    load = datasets.load_again if data is None else datasets.load
+    return load(name if data is None else data, **options)
 
 
 def _read(data: str | os.PathLike, shape: tuple[int, ...]) -> datasets.Dataset:

@@ -163,6 +163,9 @@ def test_check_passes_on_the_verdict(run, monkeypatch):
     "words, expected",
     [
         ("bogus", "invalid choice"),
+        ("trian digits", "did you mean 'train'?"),
+        ("train --dta few.npz", "did you mean '--data'?"),
+        ("train digits --fit corp", "did you mean 'crop'?"),
         ("train dgits", "did you mean 'digits'"),
         ("summary digts", "did you mean 'digits'"),
         ("train --recipe clear_digit", "did you mean 'clear_digits'"),
@@ -300,3 +303,9 @@ def test_python_dash_m_and_quick_help():
         capture_output=True, text=True, env=environment,
     )  # fmt: skip
     assert done.returncode == 2 and "nothing" in done.stderr
+
+
+def test_the_version(run):
+    from importlib.metadata import version
+
+    assert run("--version") == (0, f"minigan {version('minigan')}\n", "")

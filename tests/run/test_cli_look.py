@@ -80,6 +80,16 @@ def test_a_grid_has_a_column_a_class_or_as_many_as_asked(run, flowers):
     np.testing.assert_array_equal(picture("a.png"), mg.image_grid(images, 5, gap=2))
 
 
+def test_a_grid_is_enlarged(run, flowers):
+    sizes = []
+    for scale in (1, 3):
+        assert run("sample", "flowers", "--scale", scale, "--out", f"{scale}.png")[0] == 0
+        sizes.append(Image.open(f"{scale}.png").size)
+    assert sizes[1] == (3 * sizes[0][0], 3 * sizes[0][1])
+    code, _, err = run("sample", "flowers", "--scale", 2, "--out", "a.npz")
+    assert code == 2 and "--scale is of a grid" in err
+
+
 def test_truncated_samples(run, plain):
     for words, truncation in (((), None), (("--truncation", 0.3), 0.3)):
         assert run("sample", "plain", "--count", 9, *words, "--out", "a.npz")[0] == 0

@@ -62,6 +62,9 @@ def test_a_grid_has_a_column_a_class(saved, classes, by_class, given, columns):
     generator = saved(classes)
     images, _ = generator.images(7)
     grid = pixels(output.grid(generator, generator.batches(7), 7, given, by_class))
+    large = pixels(output.grid(generator, generator.batches(7), 7, given, by_class, scale=3))
+    np.testing.assert_array_equal(large[1::3, 2::3], grid)
+    assert large.shape[:2] == (3 * grid.shape[0], 3 * grid.shape[1])
     np.testing.assert_array_equal(grid, mg.image_grid(images, columns, gap=2))
 
 
