@@ -392,7 +392,8 @@ def test_a_full_disk_during_a_checkpoint_keeps_the_last(make_gan, images, tmp_pa
 
     with monkeypatch.context() as patch:
         patch.setattr("minigan.run.tensors.write_bytes", full)
-        with pytest.raises(files.WriteError, match="(?s)full.*place. To go on: minigan train --res"):
+        words = "(?s)disk is full.*place. To go on: minigan train --resume"
+        with pytest.raises(files.WriteError, match=words):
             mg.train(make_gan(), images, epochs=3, out=run, progress=False)
     assert RunFolder(run).states()[0].name == "step_00000002.safetensors"
     mg.resume(run, images, progress=False)
