@@ -47,7 +47,7 @@ def test_cupy_that_is_not_installed(monkeypatch, capsys):
     assert "auto chose numpy: the cupy backend needs CuPy" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("which, named", enumerate(NAMED), ids=list(NAMED))
+@pytest.mark.parametrize("which, named", list(enumerate(NAMED)), ids=list(NAMED))
 def test_each_missing_part_is_named_with_its_remedy(which, named, probes, capsys):
     def fail(cupy):
         raise OSError("the library's\nown words")

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.filterwarnings("ignore", category=RuntimeWarning)
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:
-            args = _parsed(argv)
+            args = parsed(argv)
             if getattr(args, "backend", None) and args.command != "info":
                 _use(args.backend)
             return args.run(args)
@@ -94,7 +94,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(MISUSED, f"{self.prog}: {message}\nSee {self.prog} --help\n")
 
 
-def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What a command line says. SystemExit, with a hint, for one that is wrong."""
     parser, commands = _parsers()
     args, odd = parser.parse_known_args(argv)
     if odd:

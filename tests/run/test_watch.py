@@ -12,7 +12,7 @@ from minigan import objectives
 from minigan.gan import generator_update
 from minigan.run import datasets, watch
 from minigan.run.assemble import assemble
-from minigan.run.cli import _parser
+from minigan.run.cli import parsed
 from minigan.run.watch import Viewer, alarms, d_bounds, spread
 from tests.run.conftest import small_gan
 
@@ -79,7 +79,7 @@ def test_what_is_advised_is_accepted(name):
             words = option.split()
             words += ["1e-5"] if len(words) == 1 else []  # a rate, that is for the reader to choose
             given = ["train", "mlp_digits", *chosen, *words]
-            gan = assemble(_parser().parse_args(given)).gan
+            gan = assemble(parsed(given)).gan
             if words[0] == "--objective":  # another than it is
                 assert not isinstance(gan.objective, objectives.NAMES[name])
 
