@@ -151,10 +151,10 @@ def evaluate_run(
     asked for the classes that the real images in the samples' place have. Raises OSError or
     ValueError, which say what is missing.
     """
-    generator = SavedGenerator(path)
-    images, labels, names = _data(path, generator, data)
+    generator, config = SavedGenerator(path), read_config(path)
+    images, labels, names = _data(path, generator, config["data"], data)
     _, others = halves(len(images), count, seed)
-    mirror = bool(read_config(path).get("mirror"))
+    mirror = bool(config.get("mirror"))
     shown = half_mirrored(images, seed) if mirror else images
     judge = fitted(shown, labels, progress=progress)
     (progress or _silent)("samples")
@@ -162,7 +162,7 @@ def evaluate_run(
     samples = _draw(generator, len(others), seed, wanted)
     options: Any = {"asked": wanted, "judge": judge, "mirror": mirror, "seed": seed}
     report = evaluate(samples, (images, labels), progress=progress, **options)
-    if not _trained_on(path, generator, images, labels):
+    if config["data"].get("digest") != _digest_for(generator, images, labels):
         warnings.warn(
             "these data are not, to the bit, those that the run was trained on", stacklevel=2
         )
@@ -223,10 +223,16 @@ def _pair(data: Any) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _data(
-    path: str | os.PathLike, generator: SavedGenerator, named: str | os.PathLike | None
+    path: str | os.PathLike,
+    generator: SavedGenerator,
+    said: dict[str, Any],
+    named: str | os.PathLike | None,
 ) -> tuple[np.ndarray, np.ndarray | None, Any]:
-    """Images, labels and the classes' names of what the run was trained on, or of `named`."""
-    said, made = read_config(path)["data"], generator.image_shape
+    """Images, labels and the classes' names of what the run was trained on, or of `named`.
+
+    said: what its config.json says of the data.
+    """
+    made = generator.image_shape
     name, options = named or said.get("name"), said.get("options") or {}
     if not imaging.drawable(made):
         raise ValueError(f"{path} makes arrays of shape {made}; evaluate judges images")
@@ -249,16 +255,12 @@ def _data(
     return images, labels, data.names
 
 
-def _trained_on(
-    path: str | os.PathLike, generator: SavedGenerator, images: np.ndarray, labels: Any
-) -> bool:
-    """Whether the run's config.json has the digest of these data, as a conditional GAN, or another,
-    takes them.
-    """
+def _digest_for(generator: SavedGenerator, images: np.ndarray, labels: Any) -> str:
+    """What config.json would say of these data, as a conditional GAN, or another, takes them."""
     if generator.classes == 1:  # whatever the labels, and without any
         labels = np.zeros(len(images), np.int64)
     labels = None if generator.classes is None else labels
-    return read_config(path)["data"].get("digest") == digest(images, labels)
+    return digest(images, labels)
 
 
 def _draw(

@@ -11,6 +11,8 @@ from PIL import Image
 import minigan as mg
 from minigan.random import Key
 
+from .evaluate_helpers import pictures
+
 
 def small_gan(*, classes=None, seed=0, last="tanh", flat=False, dtype="float32", **recipe):
     """8x8x1 images from 4 latents; conditional with `classes`."""
@@ -109,6 +111,20 @@ def full_disk(monkeypatch):
         monkeypatch.setattr(os, "fsync", fsync)
 
     return arm
+
+
+@pytest.fixture(scope="module")
+def data():
+    """400 pictures in two classes, and their labels."""
+    return pictures(400, 0)
+
+
+@pytest.fixture(scope="module")
+def judge(data):
+    """The features of a classifier of them."""
+    from minigan.run.features import fitted
+
+    return fitted(*data)
 
 
 @pytest.fixture

@@ -10,20 +10,10 @@ import pytest
 import minigan as mg
 from minigan.run import evaluate as module
 from minigan.run.evaluate import BETTER, evaluate, evaluate_run, halves
-from minigan.run.features import ClassifierFeatures, RandomFeatures, fitted
+from minigan.run.features import ClassifierFeatures, RandomFeatures
 from tests.run.evaluate_helpers import figures, pictures
 
 pytestmark = pytest.mark.usefixtures("short_training")
-
-
-@pytest.fixture(scope="module")
-def data():
-    return pictures(400, 0)
-
-
-@pytest.fixture(scope="module")
-def judge(data):
-    return fitted(*data)
 
 
 def test_new_images_of_the_same_kind_are_as_good_as_real_ones(data, judge):

@@ -10,20 +10,10 @@ import pytest
 import minigan as mg
 from minigan.run import evaluate as module
 from minigan.run.evaluate import beside_nearest, evaluate
-from minigan.run.features import RandomFeatures, fitted
+from minigan.run.features import RandomFeatures
 from tests.run.evaluate_helpers import figures, pictures
 
 pytestmark = pytest.mark.usefixtures("short_training")
-
-
-@pytest.fixture(scope="module")
-def data():
-    return pictures(400, 0)
-
-
-@pytest.fixture(scope="module")
-def judge(data):
-    return fitted(*data)
 
 
 def test_memorised_images_are_told(data):
