@@ -371,8 +371,9 @@ class GAN(Sampler):
         return total
 
     def penalties_due(self) -> list[GradientPenalty]:
-        """The penalties of the present step."""
-        return [p for p in self.penalties if self.step_count % p.every == 0]
+        """The penalties of the present step, with the weights that they have in it."""
+        step = self.step_count
+        return [p.at(step) for p in self.penalties if step % p.every == 0]
 
     def update_d(self, grads: dict[str, Array], *caches: Cache) -> None:
         """Step D, and move its running statistics once for each of its forward passes."""

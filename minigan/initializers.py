@@ -94,6 +94,18 @@ class GlorotNormal(Initializer):
         return rng.normal(0, math.sqrt(2 / (fan_in + fan_out)), shape)
 
 
+class VarianceScaling(Initializer):
+    """N(0, scale/fan_in): with scale=1 a linear layer keeps the variance, scale=2 is HeNormal."""
+
+    def __init__(self, *, scale: float = 1.0) -> None:
+        if not 0 < scale < math.inf:
+            raise ValueError(f"VarianceScaling: scale={scale!r} should be positive and finite")
+        self.scale = float(scale)
+
+    def draw(self, shape, rng, fan_in, fan_out):
+        return rng.normal(0, math.sqrt(self.scale / fan_in), shape)
+
+
 class HeNormal(Initializer):
     """N(0, 2/fan_in). He et al. (2015), equation 10."""
 
@@ -124,6 +136,7 @@ NAMES: dict[str, type[Initializer]] = {
     "random_uniform": RandomUniform,
     "glorot_uniform": GlorotUniform,
     "glorot_normal": GlorotNormal,
+    "variance_scaling": VarianceScaling,
     "he_normal": HeNormal,
     "he_uniform": HeUniform,
     "torch_uniform": TorchUniform,

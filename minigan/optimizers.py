@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from . import registry
+from . import registry, schedules
 from .flat import FlatDict
 from .kernels import ops
 from .layers.arguments import bound, one_of
+from .schedules import Setting
 from .spelling import Spelling
 
 Array = Any
@@ -23,17 +24,15 @@ Array = Any
 class Optimizer(metaclass=Spelling):
     """Base: subclasses name their moments and write `update`.
 
+    learning_rate: a number, or a Cosine of the steps taken (minigan/schedules.py).
     global_clipnorm: None, or the largest norm of all gradients together, see `clipped`.
     """
 
     moments: tuple[str, ...] = ()
 
-    def __init__(self, learning_rate: float, global_clipnorm: float | None = None) -> None:
-        if not 0 <= learning_rate < math.inf:
-            raise ValueError(
-                f"{type(self).__name__}: learning_rate={learning_rate} should be 0 or more, finite"
-            )
-        self.learning_rate = float(learning_rate)
+    def __init__(self, learning_rate: Setting, global_clipnorm: float | None = None) -> None:
+        where = f"{type(self).__name__}: learning_rate"
+        self.learning_rate = schedules.check(learning_rate, where, 0.0)
         self.global_clipnorm = bound(global_clipnorm, "global_clipnorm", type(self).__name__)
         self.t = 0
         self._moments: dict[str, FlatDict] = {}
@@ -63,6 +62,10 @@ class Optimizer(metaclass=Spelling):
         """Move one array."""
         raise TypeError(f"{type(self).__name__} does not define update()")
 
+    def now(self, setting: Setting) -> float:
+        """A setting, in the present step: that of t = 1 is the schedule's step 0."""
+        return schedules.at(setting, self.t - 1)
+
     @property
     def state(self) -> dict[str, Any]:
         """{"t": steps taken, "<moment>.<param>": array}: live arrays."""
@@ -86,7 +89,8 @@ class Optimizer(metaclass=Spelling):
 
     def config(self) -> dict[str, Any]:
         """The optimizer as JSON: its name and arguments."""
-        arguments = {k: v for k, v in vars(self).items() if k not in ("t", "_moments")}
+        own = ((k, v) for k, v in vars(self).items() if k not in ("t", "_moments"))
+        arguments = {k: schedules.config(v) for k, v in own}
         return {"name": registry.name_of("optimizer", NAMES, self), **arguments}
 
     def _check(self, params: dict[str, Array], grads: dict[str, Array]) -> None:
@@ -127,7 +131,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.01,
+        learning_rate: Setting = 0.01,
         *,
         momentum: float = 0.0,
         global_clipnorm: float | None = None,
@@ -142,7 +146,7 @@ class SGD(Optimizer):
             v *= self.momentum
             v += g
             g = v
-        p -= self.learning_rate * g
+        p -= self.now(self.learning_rate) * g
 
     def config(self):
         config = super().config()
@@ -157,7 +161,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 1e-3,
+        learning_rate: Setting = 1e-3,
         *,
         rho: float = 0.9,
         epsilon: float = 1e-7,
@@ -169,7 +173,7 @@ class RMSprop(Optimizer):
     def update(self, p, g, *moments):
         (v,) = moments
         v += (1 - self.rho) * (g * g - v)
-        p -= self.learning_rate * g / (np.sqrt(v) + self.epsilon)
+        p -= self.now(self.learning_rate) * g / (np.sqrt(v) + self.epsilon)
 
 
 class Adam(Optimizer):
@@ -181,37 +185,37 @@ class Adam(Optimizer):
         form="torch":  p -= lr * mhat / (sqrt(vhat) + epsilon)                        (1e-8)
         form="keras":  p -= lr * sqrt(1-beta_2^t)/(1-beta_1^t) * m / (sqrt(v) + epsilon)  (1e-7)
 
-    The forms differ in where epsilon stands; epsilon=None takes the form's own.
+    The forms differ in where epsilon stands; epsilon=None takes the form's own.  A beta may be a
+    Cosine too: the formulas then have the present step's, as PyTorch's have when it is changed.
     """
 
     moments = ("m", "v")
 
     def __init__(
         self,
-        learning_rate: float = 2e-4,
+        learning_rate: Setting = 2e-4,
         *,
-        beta_1: float = 0.5,
-        beta_2: float = 0.999,
+        beta_1: Setting = 0.5,
+        beta_2: Setting = 0.999,
         epsilon: float | None = None,
         form: str = "keras",
         global_clipnorm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, global_clipnorm)
         self.form = one_of(form, ("keras", "torch"), "form", "Adam")
-        for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= beta < 1:
-                raise ValueError(f"Adam: {name}={beta} should be at least 0 and less than 1")
-        self.beta_1, self.beta_2 = float(beta_1), float(beta_2)
+        self.beta_1 = schedules.check(beta_1, "Adam: beta_1", 0.0, 1.0)
+        self.beta_2 = schedules.check(beta_2, "Adam: beta_2", 0.0, 1.0)
         self.epsilon = {"keras": 1e-7, "torch": 1e-8}[form] if epsilon is None else float(epsilon)
 
     def update(self, p, g, *moments):
         m, v = moments
-        c1, c2 = 1 - self.beta_1**self.t, 1 - self.beta_2**self.t
+        lr, betas = self.now(self.learning_rate), (self.now(self.beta_1), self.now(self.beta_2))
+        c1, c2 = (1 - beta**self.t for beta in betas)
         if self.form == "torch":  # lr/c1 * m / (sqrt(v)/sqrt(c2) + epsilon)
-            rate, root = self.learning_rate / c1, 1 / math.sqrt(c2)
+            rate, root = lr / c1, 1 / math.sqrt(c2)
         else:  # lr*sqrt(c2)/c1 * m / (sqrt(v) + epsilon)
-            rate, root = self.learning_rate * math.sqrt(c2) / c1, 1.0
-        ops(p).adam(p, g, m, v, rate, (self.beta_1, self.beta_2), root, self.epsilon)
+            rate, root = lr * math.sqrt(c2) / c1, 1.0
+        ops(p).adam(p, g, m, v, rate, betas, root, self.epsilon)
 
 
 NAMES: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD, "rmsprop": RMSprop}

@@ -17,13 +17,15 @@ six products for each layer, where the ordinary step makes three.
 
 from __future__ import annotations
 
-import math
+import copy
 from collections.abc import Mapping
 from typing import Any
 
+from . import schedules
 from .backend import home
-from .layers.arguments import is_number, one_of, positive
+from .layers.arguments import one_of, positive
 from .layers.base import Cache
+from .schedules import Setting
 from .sequential import Sequential
 from .spelling import Spelling
 
@@ -39,20 +41,17 @@ class GradientPenalty(metaclass=Spelling):
         (1 - e) fake with e ~ U(0, 1) for each pair.  Gulrajani et al. (2017), equation 3.
     kind="r1": weight/2 * E[|g|^2] on the real images.  Mescheder et al. (2018), equation 9.
     kind="r2": the same on the fakes.
-    weight: lambda of the first, gamma of the others.  Both papers use 10.
+    weight: lambda of the first, gamma of the others.  Both papers use 10.  Or a Cosine of the GAN's
+        steps (minigan/schedules.py), as R3GAN lets gamma fall.
     every=k: only in every k-th step, k times as strong (Karras et al., 2020, "lazy").
 
     Where |g| = 0 the first has no derivative; 0 is taken.  D should have no BatchNorm: it ties the
     images of a batch together, and g is then not the slope at one image.
     """
 
-    def __init__(self, kind: str = "wgan-gp", *, weight: float = 10.0, every: int = 1) -> None:
+    def __init__(self, kind: str = "wgan-gp", *, weight: Setting = 10.0, every: int = 1) -> None:
         self.kind = one_of(kind, tuple(PLACES), "kind", "GradientPenalty")
-        if not (is_number(weight) and 0 <= weight < math.inf):
-            raise ValueError(
-                f"GradientPenalty: weight={weight!r} should be a number of 0 or more, and finite"
-            )
-        self.weight = float(weight)
+        self.weight = schedules.check(weight, "GradientPenalty: weight", 0.0)
         self.every = positive(every, "every", "GradientPenalty")
 
     @property
@@ -60,10 +59,19 @@ class GradientPenalty(metaclass=Spelling):
         """Where it is taken: on the "real" images, the "fake" ones, or "between"."""
         return PLACES[self.kind]
 
+    def at(self, step: int) -> GradientPenalty:
+        """This penalty with the weight that it has in a step."""
+        present = copy.copy(self)
+        present.weight = schedules.at(self.weight, step)
+        return present
+
     def __call__(self, g: Array) -> tuple[Array, Array]:
-        """(P, v = dP/dg) of the gradients g (N, ...), with the strength of a step that has it."""
+        """(P, v = dP/dg) of the gradients g (N, ...), with the strength of a step that has it.
+
+        A weight with a schedule is that of step 0; `at` gives others.
+        """
         n, axes = len(g), tuple(range(1, g.ndim))
-        strength = self.weight * self.every
+        strength = schedules.at(self.weight, 0) * self.every
         squares = (g * g).sum(axis=axes, keepdims=True)  # |g|^2, (N, 1, ...)
         if self.kind != "wgan-gp":
             return strength / 2 * squares.mean(), strength / n * g
@@ -74,7 +82,8 @@ class GradientPenalty(metaclass=Spelling):
 
     def config(self) -> dict[str, Any]:
         """The penalty as JSON."""
-        return {"kind": self.kind, "weight": self.weight, "every": self.every}
+        weight = schedules.config(self.weight)
+        return {"kind": self.kind, "weight": weight, "every": self.every}
 
 
 def get(spec: Any) -> list[GradientPenalty]:

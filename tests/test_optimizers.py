@@ -216,9 +216,9 @@ def test_errors():
     ):
         with pytest.raises(ValueError, match="not the parameters it has stepped before"):
             optimizer.step(other, {k: p.copy() for k, p in other.items()})
-    with pytest.raises(ValueError, match="learning_rate=-1.0 should be 0 or more"):
+    with pytest.raises(ValueError, match="SGD: learning_rate=-1.0 should be a number of 0 or more"):
         mg.SGD(-1.0)
-    with pytest.raises(ValueError, match="beta_1=1.0 should be at least 0 and less than 1"):
+    with pytest.raises(ValueError, match="beta_1=1.0 .* of 0 or more, and less than 1"):
         mg.Adam(beta_1=1.0)
     with pytest.raises(ValueError, match="form='pytorch' is unknown"):
         mg.Adam(form="pytorch")

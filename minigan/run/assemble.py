@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import models, recipes
+from .. import models, pairs, recipes
 from ..compatibility import ties_images
 from ..gan import GAN
 from ..spelling import did_you_mean
 from . import datasets
 
-_OWN = "dcgan"  # the network, and the recipe, for images of any size
+_OWN = "dcgan"  # the network, and the recipe, for images of any size, unless another is named
 _SIZE = 64  # pixels a side, unless something says otherwise
 
 
@@ -32,19 +32,20 @@ class Assembly:
 
 def assemble(args: Any) -> Assembly:
     """Read the data and build the GAN. Raises ValueError or OSError for what does not fit."""
-    name = None if args.name == _OWN else args.name
-    own = args.size or args.width or args.name == _OWN
-    if name is None and (args.data or "digits") in ("digits", "mnist") and not own:
+    own = args.name if args.name in models.OF_ANY_SIZE else _OWN
+    name = None if args.name == own else args.name
+    sized = args.size or args.width or args.name == own
+    if name is None and (args.data or "digits") in ("digits", "mnist") and not sized:
         name = "digits"
     if name is None and args.recipe == "reference":
         raise ValueError("--recipe reference goes with a published network: give its NAME")
-    network, recipe = (_OWN, args.recipe or _OWN) if name is None else choose(name, args.recipe)
+    network, recipe = (own, args.recipe or own) if name is None else choose(name, args.recipe)
     # what is wrong on the command line is told before the data take their time
     recipe, changed = recipes.with_objective(recipes.get(recipe), args.objective, args.penalty)
     if args.size and name is None:
-        models.dcgan_halvings(args.size)
+        pairs.halvings(own, args.size)
     data = _load(args, name, network)
-    networks = _own(data, args) if name is None else _named(network, data, args)
+    networks = _own(network, data, args) if name is None else _named(network, data, args)
     gan = GAN(*networks, **_with_tips(recipe, args, len(data[0])), seed=args.seed)
     _refuse_unbounded(gan)
     notes = [f"for {args.objective}: {', '.join(changed)}"] if changed else []
@@ -53,6 +54,7 @@ def assemble(args: Any) -> Assembly:
         if name is not None and data[0].shape[3] == 1:
             notes.append(f"{name} is a network for grey images; leave out its name for RGB")
     own_name = f"{_plain(args.data or 'digits')}{data[0].shape[1]}"  # e.g. photos64
+    own_name = own_name if own == _OWN else f"{own}-{own_name}"
     return Assembly(name or own_name, data, gan, [*notes, *_ties(gan)])
 
 
@@ -119,14 +121,14 @@ def _named(network: str, data: datasets.Dataset, args: Any) -> Any:
     return make(classes=_needed_classes(data)) if args.conditional else make()
 
 
-def _own(data: datasets.Dataset, args: Any) -> Any:
-    """A DCGAN for the size of the images."""
+def _own(network: str, data: datasets.Dataset, args: Any) -> Any:
+    """A network for the size of the images."""
     _, height, width, channels = data[0].shape
     if height != width:
         raise ValueError(f"the images are {height} x {width}: give --size for square ones")
     classes = _needed_classes(data) if args.conditional else None
     options = {} if args.width is None else {"width": args.width}
-    return models.dcgan(size=height, channels=channels, classes=classes, **options)
+    return models.get(network)(size=height, channels=channels, classes=classes, **options)
 
 
 def _classes(data: datasets.Dataset) -> int | None:

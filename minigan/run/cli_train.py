@@ -33,7 +33,7 @@ def _add_data(group: Any) -> None:
         "--data",
         metavar="DATA",
         help="a folder of images, FILE.npz (uint8 'images', 'labels'), IDX files, mnist "
-        "(downloaded once), or digits (embedded, the default)",
+        "(downloaded once), or digits (embedded, the default), or stacked_digits (made of them)",
     )
     add(
         "--size",
@@ -54,8 +54,8 @@ def _add_network(group: Any) -> None:
         "name",
         nargs="?",
         metavar="NAME",
-        help="digits, flowers, dcgan64, upsample64 or mlp_digits; without a name, a network for "
-        "--size",
+        help="digits, flowers, dcgan64, upsample64, mlp_digits, or r3gan for any --size; without a "
+        "name, a DCGAN for --size",
     )
     add("--recipe", metavar="NAME", help="'reference': network and recipe as published")
     add("--objective", metavar="NAME", help="instead of the recipe's: " + ", ".join(_objectives()))
@@ -66,7 +66,7 @@ def _add_network(group: Any) -> None:
         metavar="KIND",
         help="on D's slope: wgan-gp, r1 or r2, or with a weight, r1:5; may be given twice",
     )
-    add("--width", type=count, metavar="N", help="channels of a network for --size (32)")
+    add("--width", type=count, metavar="N", help="channels of a network for --size")
 
 
 def _add_tips(group: Any) -> None:

@@ -1,0 +1,73 @@
+"""Settings that change while a GAN trains: an optimizer's rates, a penalty's weight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .layers.arguments import is_number
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """From `start` to `end` along half a cosine, over `steps` steps; `end` from then on.
+
+        at(step) = end + (start - end) (1 + cos(pi min(step/steps, 1))) / 2
+
+    R3GAN (Huang et al., 2024) so starts with a strong penalty, and a short memory of squared
+    gradients, while D and G still move fast.
+    """
+
+    start: float
+    end: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        numbers = (self.start, self.end, self.steps)
+        if not (all(map(is_number, numbers)) and math.isfinite(sum(numbers)) and self.steps >= 1):
+            raise ValueError(
+                f"Cosine({self.start!r}, {self.end!r}, {self.steps!r}) should be two finite "
+                "numbers, and a number of steps, 1 or more"
+            )
+        for name, kind in (("start", float), ("end", float), ("steps", int)):
+            object.__setattr__(self, name, kind(getattr(self, name)))
+
+    def at(self, step: int) -> float:
+        """The setting at this step, counted from 0."""
+        done = min(step / self.steps, 1.0)
+        return self.end + (self.start - self.end) * (1 + math.cos(math.pi * done)) / 2
+
+    def config(self) -> dict[str, Any]:
+        """The schedule as JSON, which every setting with a schedule takes in its place."""
+        return {"start": self.start, "end": self.end, "steps": self.steps}
+
+
+Setting = Any  # a number, or a Cosine
+
+
+def at(setting: Setting, step: int) -> float:
+    """What a number, or a schedule, is at this step."""
+    return setting.at(step) if isinstance(setting, Cosine) else setting
+
+
+def config(setting: Any) -> Any:
+    """A setting as JSON."""
+    return setting.config() if isinstance(setting, Cosine) else setting
+
+
+def check(given: Any, where: str, low: float, below: float = math.inf) -> Setting:
+    """A number, a Cosine or its config, all of it at least `low` and less than `below`.
+
+    where: what it is, e.g. "Adam: beta_2". Raises ValueError.
+    """
+    setting = Cosine(**given) if isinstance(given, Mapping) else given
+    ends = (setting.start, setting.end) if isinstance(setting, Cosine) else (setting,)
+    if not all(is_number(x) and low <= x < below for x in ends):
+        limit = "and finite" if below == math.inf else f"and less than {below:g}"
+        raise ValueError(
+            f"{where}={given!r} should be a number of {low:g} or more, {limit}, or a "
+            "Cosine(start, end, steps) of such"
+        )
+    return setting if isinstance(setting, Cosine) else float(setting)
