@@ -38,24 +38,25 @@ def r3gan(
     """Square images of any even size in [-1, 1]: a small R3GAN.
 
     G grows a map of 4 to 8 pixels a side to `size`, D shrinks the image down to it, each time
-    bilinearly and by 2; both have `width` channels at full size, twice as many at each halving, and
-    `blocks` residual blocks at every size.
+    bilinearly and by 2. D has `width` channels at full size, twice as many at each halving, and
+    `blocks` residual blocks at every size; so has G, with twice the channels.
     With `classes` G takes z beside an embedding of the label, and D's logit is the inner product of
     the image's features with an embedding of the label (Miyato and Koyama, 2018).
 
     The paper's networks are larger (two blocks a size, grouped convolutions of twice as many
     channels inside them), start G from a learned map times z instead of Dense(z), and have no tanh.
     """
-    widths = [width << i for i in range(halvings("r3gan", size) + 1)]  # at size, size/2, ...
+    widths = [width << i for i in range(halvings("r3gan", size) + 1)]  # D's, at size, size/2, ...
     smallest, deepest, depth = size >> (len(widths) - 1), widths[-1], blocks * len(widths)
 
     g: list[Layer] = []
     if classes is not None:
         wide = Embedding(classes, 10, embeddings_initializer=RandomNormal(stddev=1.0))
         g += [Parallel([Activation("linear"), wide])]
-    g += [Dense(smallest * smallest * deepest, **_linear()), Reshape((smallest, smallest, deepest))]
-    g += [residual_block(deepest, depth) for _ in range(blocks)]
-    for narrower in widths[-2::-1]:
+    first, *more = (2 * width for width in reversed(widths))
+    g += [Dense(smallest * smallest * first, **_linear()), Reshape((smallest, smallest, first))]
+    g += [residual_block(first, depth) for _ in range(blocks)]
+    for narrower in more:
         # a 1x1 convolution and resampling work on different axes, so they may change places: the
         # convolution is cheaper on the small map, where the paper has it on the large one
         g += [Conv2D(narrower, 1, **_linear()), Resampling2D(2)]
@@ -72,7 +73,8 @@ def r3gan(
     if classes is None:
         return named(g, (latent_dim,), [*d, Dense(1, **_linear())], image, dtype, seed)
     features = smallest * smallest * deepest
-    label = Embedding(classes, features, embeddings_initializer=VarianceScaling(scale=1.0))
+    start = RandomNormal(stddev=features**-0.5)  # as Dense(1) has it
+    label = Embedding(classes, features, embeddings_initializer=start)
     judge: list[Layer] = [Parallel([Sequential(d), label], merge="dot")]
     return named(g, ((latent_dim,), ()), judge, (image, ()), dtype, seed)
 

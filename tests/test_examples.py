@@ -75,7 +75,7 @@ def test_the_readmes_table_of_networks():
     import minigan as mg
 
     rows = re.findall(r"^\| `(\w+)`([^|]*)\|[^|]*\| ([\d,]+) \| ([\d,]+) \|", README, flags=re.M)
-    assert len(rows) == 9
+    assert len(rows) == 10
     for name, note, g_count, d_count in rows:
         classes = {"classes": 102} if "102" in note else {}
         pair = mg.models.get(name)(**classes)

@@ -21,11 +21,11 @@ def kinds(model):
 @pytest.mark.parametrize("size", [8, 28, 32, 48, 80, 128])
 def test_maps_double_to_the_size_and_halve_back(size):
     g, d = mg.models.r3gan(size=size, width=2, channels=3)
-    blocks = [[b.output_shape for b in m.layers if isinstance(b, mg.Parallel)] for m in (g, d)]
-    assert blocks[0] == blocks[1][::-1] and len(blocks[0]) >= 2
-    for small, large in zip(blocks[0], blocks[0][1:], strict=False):
+    ups, downs = ([b.output_shape for b in m.layers if isinstance(b, mg.Parallel)] for m in (g, d))
+    assert downs == [(h, w, c // 2) for h, w, c in reversed(ups)] and len(downs) >= 2
+    for large, small in zip(downs, downs[1:], strict=False):
         assert (2 * small[0], small[2]) == (large[0], 2 * large[2])
-    assert blocks[0][-1] == (size, size, 2) and 4 <= blocks[0][0][0] <= 8
+    assert downs[0] == (size, size, 2) and 4 <= downs[-1][0] <= 8
     assert g.output_shape == d.input_shape == (size, size, 3) and d.output_shape == (1,)
 
 
@@ -100,6 +100,14 @@ def test_a_step_of_the_recipe_moves_every_weight(classes):
     assert float(logs["penalty"]) > 0
     wanted = None if classes is None else [1, 1]
     assert gan.sample(2, labels=wanted).shape == (2, 8, 8, 3)
+
+
+@pytest.mark.parametrize("classes", [None, 4])
+def test_logits_start_of_unit_size(classes):
+    d = mg.models.r3gan(width=8, classes=classes, seed=3)[1]
+    x = mg.datasets.digits()[0][::50] / np.float32(127.5) - 1
+    y = d.predict(x if classes is None else (x, np.arange(200) % classes))
+    assert 0.3 < (mg.to_numpy(y) ** 2).mean() ** 0.5 < 3
 
 
 def test_sizes_that_do_not_halve_are_refused():

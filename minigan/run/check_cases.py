@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import layers
+from .. import layers, models, recipes
 from ..gan import GAN
 from ..random import Key
 from ..sequential import Sequential
@@ -306,6 +306,9 @@ def gan_cases() -> Iterator[tuple[str, GAN]]:
     for update in ("separate", "joint", "simultaneous"):
         g, d = small_pair(None)
         yield "spectral norms, R2", GAN(g, spectral_critic(), update=update, penalty="r2")
+    for classes in (None, 3):
+        networks = models.r3gan(size=8, width=3, latent_dim=3, classes=classes)
+        yield "residual", GAN(*networks, **recipes.r3gan)
     yield (
         "conditional, three penalties",
         GAN(*small_pair(4), update="simultaneous", penalty=["wgan-gp", "r1", "r2"]),

@@ -20,6 +20,7 @@ from ..numeric import STEP, Report, Row, verdict
 from ..random import Key
 from .check_cases import gan_cases, layer_cases
 from .check_critics import critic_rows
+from .check_modern import modern_rows
 from .check_rows import agree
 from .check_values import value_rows
 
@@ -57,6 +58,7 @@ def all_rows() -> Iterator[Row]:
             yield from kernel_rows()
         yield from value_rows()
         yield from critic_rows()
+        yield from modern_rows()
         yield from loss_rows()
     for label, make, shape, options in layer_cases():
         rows = check_gradients(make(), shape, **options).rows

@@ -135,7 +135,9 @@ SECOND_ORDER = [
     (BASE, "return copy.deepcopy(dx), First(kept, cache)", "return dx, First(kept, cache)"),
     # the penalties
     (PENALTIES, '"r1": "real", "r2": "fake"', '"r1": "fake", "r2": "real"'),
-    (PENALTIES, "strength = self.weight * self.every", "strength = self.weight"),
+    (PENALTIES, "strength = schedules.at(self.weight, 0) * self.every",
+     "strength = schedules.at(self.weight, 0)"),
+    (PENALTIES, "present.weight = schedules.at(self.weight, step)", "pass"),
     (PENALTIES, "(g * g).sum(axis=axes, keepdims=True)", "(g * g).mean(axis=axes, keepdims=True)"),
     (PENALTIES, "strength / 2 * squares.mean(), strength / n * g",
      "strength * squares.mean(), 2 * strength / n * g"),
@@ -152,7 +154,7 @@ SECOND_ORDER = [
     ("minigan/draws.py", "random((n, *(1 for _ in image)))", "random((n, *image))"),
     (STEP, "x = (x, real[1][:n])", "x = (x, fake[1][:n])"),
     (STEP, "self.D, 0 * logits, cache, due)", "self.D, logits, cache, due)"),
-    (STEP, "self.step_count % p.every == 0", "self.step_count % p.every == p.every - 1"),
+    (STEP, "if step % p.every == 0", "if step % p.every == p.every - 1"),
     (STEP, "real=slice(n), fake=slice(n, None)", "real=slice(n, None), fake=slice(n)"),
     # the objectives
     (OBJECTIVES, "return value / 2, d / 2", "return value, d"),

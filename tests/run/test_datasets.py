@@ -95,7 +95,7 @@ def test_a_missing_file_and_unknown_names(tmp_path):
         with pytest.raises(ValueError, match=f"unknown data set.*did you mean '{meant}'"):
             datasets.load(name)
     with pytest.raises(
-        ValueError, match="no such file.\nGive 'digits', 'mnist', a folder"
+        ValueError, match="no such file.\nGive 'digits', 'mnist', 'stacked_digits', a folder"
     ) as caught:
         datasets.load(tmp_path / "fotos")
     assert "did you mean" not in str(caught.value)
