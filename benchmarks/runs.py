@@ -113,7 +113,9 @@ def _processor() -> str:
 
 
 def spread(values: list[float], digits: int) -> str:
-    """The mean, and the least and greatest in brackets."""
+    """The mean, and the least and greatest in brackets; nothing of nothing."""
+    if not values:
+        return ""
     low, high = (f"{f(values):.{digits}f}" for f in (min, max))
     return f"{np.mean(values):.{digits}f} ({low} to {high})"
 
@@ -124,14 +126,14 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def figure(panels: int) -> tuple[Any, Any]:
-    """A figure with panels side by side."""
+def figure(columns: int, rows: int = 1, side: float = 4.0) -> tuple[Any, Any]:
+    """A figure of panels, `side` inches each, and its axes: an array (rows, columns)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(4.5 * panels, 3.5), layout="constrained")
+    made = Figure(figsize=(side * columns, side * rows), layout="constrained")
     FigureCanvasAgg(made)
-    return made, np.atleast_1d(made.subplots(1, panels))
+    return made, made.subplots(rows, columns, squeeze=False)
 
 
 def write_report(out: Path, text: str, figures: dict[str, Any]) -> None:

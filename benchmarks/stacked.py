@@ -55,7 +55,7 @@ def make(method: str, seed: int) -> mg.GAN:
 
 def curves(results: dict[str, list[runs.Rows]]) -> Any:
     """Modes and KL against minutes of training; a line a seed."""
-    figure, axes = runs.figure(2)
+    figure, (axes,) = runs.figure(2)
     for number, (method, seeds) in enumerate(results.items()):
         for seed, rows in enumerate(seeds):
             minutes = [row["minutes"] for row in rows]
@@ -90,7 +90,7 @@ def main() -> None:
     parser = runs.arguments(__doc__, "runs/stacked")
     parser.add_argument("--epochs", type=int, default=3, help="of 50,000 images (3)")
     args = runs.parsed(parser)
-    count, samples, steps = (640, 500, 20) if args.quick else (50_000, SAMPLES, None)
+    count, samples, steps = (128, 100, 5) if args.quick else (50_000, SAMPLES, None)
     judge = ClassifierFeatures((28, 28, 1), classes=10)
     judge.train(*mg.datasets.digits(), steps=steps)
     real = stacked_modes(stacked_digits(samples, seed=1)[0], judge)

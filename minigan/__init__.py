@@ -30,6 +30,7 @@ from .initializers import (  # noqa: E402
     RandomNormal,
     RandomUniform,
     TorchUniform,
+    VarianceScaling,
     Zeros,
 )
 from .layers import (  # noqa: E402
@@ -75,6 +76,7 @@ from .objectives import (  # noqa: E402
 from .optimizers import SGD, Adam, RMSprop  # noqa: E402
 from .penalties import GradientPenalty  # noqa: E402
 from .random import seed  # noqa: E402
+from .schedules import Cosine  # noqa: E402
 from .sequential import Sequential, stacked_summary  # noqa: E402
 
 # loaded when first used: (module, name in it)
@@ -106,6 +108,7 @@ __all__ = [
     "Conv1DTranspose",
     "Conv2D",
     "Conv2DTranspose",
+    "Cosine",
     "CrossEntropy",
     "Dense",
     "Dropout",
@@ -147,6 +150,7 @@ __all__ = [
     "Tanh",
     "TorchUniform",
     "UpSampling2D",
+    "VarianceScaling",
     "WassersteinGAN",
     "Zeros",
     "asarray",

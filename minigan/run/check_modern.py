@@ -17,8 +17,7 @@ from .check_critics import flat_gan, flat_slope
 from .check_rows import agree, true
 
 KEY = Key(0, "modern check")
-STEPS = 3
-FALL = {"start": 0.8, "end": 0.2, "steps": STEPS}
+FALL: dict[str, Any] = {"start": 0.8, "end": 0.2, "steps": 3}
 FALLS = [0.8, 0.65, 0.35, 0.2, 0.2, 0.2]  # cos 0, pi/3, 2 pi/3, pi are 1, 1/2, -1/2, -1
 
 
