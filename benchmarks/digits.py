@@ -4,19 +4,21 @@
 
 The embedded digits without labels, 28x28.  `dcgan` is the plain one of tutorials (Radford et al.,
 2016; examples/plain_dcgan.py).  The others have its networks, but both losses at the same weights,
-a faster learning rate, and an average of the generator's weights, which is what is sampled; where
-there is a penalty on the slope at each image, D has no BatchNorm, which would tie the images
-together.  `r3gan` has networks and recipe of its own.
+a faster learning rate, and an average of the generator's weights, which is what is sampled; D moves
+once for each step of G.  Where there is a penalty on the slope at each image, D has no BatchNorm,
+which would tie the images together, and starts with weights that keep the variance without it.
+`r3gan` has networks and recipe of its own.
 
-The distance is of 10,000 samples to the 10,000 digits, in the features of a classifier that the
-script trains; half of the digits against the other half gives the floor.  All methods train for
-the same number of minutes, to the end of an epoch.  Runs, report.md and digits.png are written to
---out; a second call goes on where the first was stopped.
+The distance is that of 5,000 samples to half of the 10,000 digits, in the features of a classifier
+that the script trains; the other half in the samples' place gives the floor.  All methods train for
+the same number of minutes, to the end of an epoch, on all digits.  Runs, report.md and report.png
+are written to --out; a second call goes on where the first was stopped.
 """
 
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,10 +28,8 @@ import minigan as mg
 from minigan.r3gan import GAIN
 from minigan.random import Key
 from minigan.run import imaging
-from minigan.run.features import ClassifierFeatures
 from minigan.run.metrics import frechet_distance
 
-SAMPLES = 10_000
 PLAIN: dict[str, Any] = {"batch_size": 64, "epochs": 20}
 ADAM = {"name": "adam", "learning_rate": 5e-4, "beta_1": 0.5, "form": "torch"}
 OURS: dict[str, Any] = {
@@ -62,7 +62,7 @@ SAYS = {
     "hinge_r1": "hinge with R1",
     "wgan_gp": "Wasserstein distance with its gradient penalty",
     "pairs_r1_r2": "relativistic pairs, R1 and R2",
-    "r3gan": "the same, with residual networks",
+    "r3gan": "these with residual networks, and the recipe of mg.recipes.r3gan",
 }
 
 
@@ -91,73 +91,56 @@ def dcgan(seed: int, batch_norm: bool) -> tuple[mg.Sequential, mg.Sequential]:
     return generator, mg.Sequential(layers, input_shape=(28, 28, 1), name="discriminator", key=key)
 
 
-def curves(results: dict[str, list[runs.Rows]], floor: float) -> Any:
-    """Distance against minutes of training; a line a seed."""
-    figure, ((axis,),) = runs.figure(1, side=6.0)
-    for number, (method, seeds) in enumerate(results.items()):
-        for seed, rows in enumerate(seeds):
-            minutes, distances = ([row[k] for row in rows] for k in ("minutes", "distance"))
-            style = {"color": f"C{number}", "linestyle": "--" if method == "dcgan" else "-"}
-            axis.plot(minutes, distances, **style, label=None if seed else method)
-    axis.axhline(floor, color="grey", linewidth=0.8)
-    axis.set(xlabel="minutes of training", ylabel="Frechet distance", yscale="log")
-    axis.legend(fontsize=8)
-    return figure
-
-
 def at(rows: runs.Rows, minutes: float) -> float:
-    """The distance after so many minutes, on the straight line between two epochs."""
-    return float(np.interp(minutes, *([row[k] for row in rows] for k in ("minutes", "distance"))))
+    """The distance after so many minutes, on the straight line between two epochs; or NaN."""
+    times, distances = ([row[key] for row in rows] for key in ("minutes", "distance"))
+    return float(np.interp(minutes, times, distances, left=np.nan, right=np.nan))
 
 
-def report(results: dict[str, list[runs.Rows]], minutes: float, floor: float) -> str:
+def report(results: runs.Results, minutes: float, floor: float) -> str:
     """The table at equal times; the last column is the plain DCGAN's distance over the method's."""
     times = [minutes / 2, minutes]
-    means = {m: [np.mean([at(r, t) for r in seeds]) for t in times] for m, seeds in results.items()}
+    found = {
+        method: [[at(rows, t) for rows in runs.sound(seeds)] for t in times]
+        for method, seeds in results.items()
+    }
+    plain = np.mean(found["dcgan"][1]) if "dcgan" in found else np.nan
     rows = []
-    for method, seeds in results.items():
-        cells = [runs.spread([at(rows, t) for rows in seeds], 2) for t in times]
-        ratio = f"{means['dcgan'][1] / means[method][1]:.1f}" if "dcgan" in means else ""
-        epochs = runs.spread([len(rows) for rows in seeds], 0)
-        rows.append([f"`{method}`: {SAYS[method]}", str(len(seeds)), epochs, *cells, ratio])
-    rows.append(["half of the digits against the other half", "", "", "", f"{floor:.2f}", ""])
-    head = ["Method", "Seeds", "Epochs", *(f"Distance after {t:g} min" for t in times), "Better by"]
+    for method, distances in found.items():
+        epochs = [len(rows) for rows in runs.sound(results[method])]
+        ratio = runs.spread([plain / np.mean(distances[1])] if distances[1] else [], 1)
+        cells = [runs.spread(d, 2) for d in distances]
+        rows.append([f"`{method}`: {SAYS[method]}", runs.spread(epochs, 0), *cells, ratio])
+    rows.append(["the other half of the digits", "", "", f"{floor:.2f}", ""])
+    head = ["Method", "Epochs", *(f"Distance after {t:g} min" for t in times), "Better by"]
     return runs.table(head, rows)
 
 
 def main() -> None:
-    parser = runs.arguments(__doc__, "runs/digits")
+    parser = runs.arguments(__doc__, "runs/digits", METHODS)
     parser.add_argument("--minutes", type=float, default=4.0, help="of training (4)")
     args = runs.parsed(parser)
     images, labels = mg.datasets.digits()
-    samples, steps = (200, 5) if args.quick else (SAMPLES, None)
-    judge = ClassifierFeatures((28, 28, 1), classes=10).train(images, labels, steps=steps)
+    judge = runs.judge(args.out, images, labels, 5 if args.quick else None)
     images = images[:: 50 if args.quick else 1]
-    real = judge.features(images)
-    order = Key(0, "halves").generator().permutation(len(real))
-    floor = frechet_distance(real[order[::2]], real[order[1::2]])
+    order = Key(0, "halves").generator().permutation(len(images))
+    half, other = (judge.features(images[order[k::2]]) for k in (0, 1))
 
-    def score(gan: mg.GAN) -> dict[str, Any]:
-        fakes = imaging.to_uint8(gan.sample(samples, seed=0), (-1.0, 1.0))
-        return {"distance": round(frechet_distance(real, judge.features(fakes)), 4)}
+    def score(gan: mg.GAN, _: Path) -> dict[str, Any]:
+        fakes = imaging.to_uint8(gan.sample(len(half), seed=0), (-1.0, 1.0))
+        return {"distance": round(frechet_distance(half, judge.features(fakes)), 4)}
 
-    results: dict[str, list[runs.Rows]] = {}
-    for seed in args.seeds:
-        for method in args.only or METHODS:
-            out = args.out / f"{method}-seed{seed}"
-            rows = runs.read(out)
-            if not args.report:
-                rows = runs.scored(
-                    out,
-                    lambda method=method, seed=seed: make(method, seed),
-                    images,
-                    lambda rows: bool(rows) and rows[-1]["minutes"] >= args.minutes,
-                    score,
-                )
-            if rows:
-                results.setdefault(method, []).append(rows)
-    text = report(results, args.minutes, floor)
-    runs.write_report(args.out, text, {"digits": curves(results, floor)})
+    results = runs.trained(
+        args,
+        args.only or METHODS,
+        make,
+        lambda _: images,
+        lambda rows: bool(rows) and rows[-1]["minutes"] >= args.minutes,
+        score,
+    )
+    text = report(results, args.minutes, frechet_distance(half, other))
+    made = runs.curves(results, {"distance": "Frechet distance"}, log=("distance",))
+    runs.write_report(args.out, text, results, made)
 
 
 if __name__ == "__main__":

@@ -377,14 +377,14 @@ class GAN(Sampler):
 
     def update_d(self, grads: dict[str, Array], *caches: Cache) -> None:
         """Step D, and move its running statistics once for each of its forward passes."""
-        self.d_optimizer.step(self.D.params, grads)
+        self.d_optimizer.step(self.D.params, grads, self.step_count)
         self.objective.constrain(self.D.params)
         for cache in caches:
             self.D.commit(cache)
 
     def update_g(self, grads: dict[str, Array], cache: Cache) -> None:
         """Step G, its running statistics, and the average of its weights."""
-        self.g_optimizer.step(self.generator.params, grads)
+        self.g_optimizer.step(self.generator.params, grads, self.step_count)
         self.generator.commit(cache)
         if self.ema is not None:
             # a young average forgets faster, so that it is not still the random start

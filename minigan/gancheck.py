@@ -27,7 +27,7 @@ class _Recorder(Optimizer):
         super().__init__(0.0)
         self.sum: dict[str, Array] = {}
 
-    def step(self, params, grads):
+    def step(self, params, grads, at=None):
         for name, g in grads.items():
             self.sum[name] = self.sum[name] + g if name in self.sum else g.copy()
 

@@ -8,6 +8,7 @@ it is stored, which for transposed convolutions is (..., out, in): so do Keras a
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -95,10 +96,15 @@ class GlorotNormal(Initializer):
 
 
 class VarianceScaling(Initializer):
-    """N(0, scale/fan_in): with scale=1 a linear layer keeps the variance, scale=2 is HeNormal."""
+    """N(0, scale/fan_in): with scale=1 a linear layer keeps the variance, scale=2 is HeNormal.
+
+    Raises ValueError for a scale that is not positive and finite.
+    """
+
+    scale: float
 
     def __init__(self, *, scale: float = 1.0) -> None:
-        if not 0 < scale < math.inf:
+        if not (isinstance(scale, Real) and 0 < scale < math.inf):
             raise ValueError(f"VarianceScaling: scale={scale!r} should be positive and finite")
         self.scale = float(scale)
 

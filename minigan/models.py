@@ -31,7 +31,7 @@ from .layers import (
     Tanh,
     UpSampling2D,
 )
-from .pairs import Pair, halvings, maybe, named, normal, pair
+from .network_parts import Pair, halvings, maybe, named, normal, pair
 from .r3gan import r3gan as r3gan
 from .sequential import Sequential
 

@@ -24,7 +24,8 @@ Array = Any
 class Optimizer(metaclass=Spelling):
     """Base: subclasses name their moments and write `update`.
 
-    learning_rate: a number, or a Cosine of the steps taken (minigan/schedules.py).
+    learning_rate: a number, or a Cosine (minigan/schedules.py) of the GAN's steps, or, for who
+        steps it without a GAN, of its own.
     global_clipnorm: None, or the largest norm of all gradients together, see `clipped`.
     """
 
@@ -34,12 +35,18 @@ class Optimizer(metaclass=Spelling):
         where = f"{type(self).__name__}: learning_rate"
         self.learning_rate = schedules.check(learning_rate, where, 0.0)
         self.global_clipnorm = bound(global_clipnorm, "global_clipnorm", type(self).__name__)
-        self.t = 0
+        self.t = self._at = 0
         self._moments: dict[str, FlatDict] = {}
 
-    def step(self, params: dict[str, Array], grads: dict[str, Array]) -> None:
-        """Move the parameters against their gradients, in place."""
+    def step(
+        self, params: dict[str, Array], grads: dict[str, Array], at: int | None = None
+    ) -> None:
+        """Move the parameters against their gradients, in place.
+
+        at: the step, from 0, that settings with a schedule are taken of; None: those taken so far.
+        """
         self._check(params, grads)
+        self._at = self.t if at is None else at
         if self.global_clipnorm is not None:
             grads = clipped(grads, self.global_clipnorm)
         self.t += 1
@@ -63,8 +70,8 @@ class Optimizer(metaclass=Spelling):
         raise TypeError(f"{type(self).__name__} does not define update()")
 
     def now(self, setting: Setting) -> float:
-        """A setting, in the present step: that of t = 1 is the schedule's step 0."""
-        return schedules.at(setting, self.t - 1)
+        """A setting, in the present step."""
+        return schedules.at(setting, self._at)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -89,7 +96,7 @@ class Optimizer(metaclass=Spelling):
 
     def config(self) -> dict[str, Any]:
         """The optimizer as JSON: its name and arguments."""
-        own = ((k, v) for k, v in vars(self).items() if k not in ("t", "_moments"))
+        own = ((k, v) for k, v in vars(self).items() if k not in ("t", "_at", "_moments"))
         arguments = {k: schedules.config(v) for k, v in own}
         return {"name": registry.name_of("optimizer", NAMES, self), **arguments}
 

@@ -68,10 +68,12 @@ class GradientPenalty(metaclass=Spelling):
     def __call__(self, g: Array) -> tuple[Array, Array]:
         """(P, v = dP/dg) of the gradients g (N, ...), with the strength of a step that has it.
 
-        A weight with a schedule is that of step 0; `at` gives others.
+        Raises ValueError if the weight has a schedule: penalty.at(step)(g) says of which step.
         """
+        if isinstance(self.weight, schedules.Cosine):
+            raise ValueError("this penalty's weight has a schedule: call penalty.at(step)(g)")
         n, axes = len(g), tuple(range(1, g.ndim))
-        strength = schedules.at(self.weight, 0) * self.every
+        strength = self.weight * self.every
         squares = (g * g).sum(axis=axes, keepdims=True)  # |g|^2, (N, 1, ...)
         if self.kind != "wgan-gp":
             return strength / 2 * squares.mean(), strength / n * g

@@ -17,7 +17,7 @@ from .layers import (
     Resampling2D,
     Reshape,
 )
-from .pairs import Pair, halvings, named
+from .network_parts import Pair, halvings, named
 from .sequential import Sequential
 
 SLOPE = 0.2
@@ -44,7 +44,9 @@ def r3gan(
     the image's features with an embedding of the label (Miyato and Koyama, 2018).
 
     The paper's networks are larger (two blocks a size, grouped convolutions of twice as many
-    channels inside them), start G from a learned map times z instead of Dense(z), and have no tanh.
+    channels inside them). Its G starts from a learned map, each channel times a linear function of
+    z, and ends without tanh; its D ends in a convolution channel by channel before the last Dense.
+    Raises ValueError for a size that cannot be halved to 4 to 8 pixels.
     """
     widths = [width << i for i in range(halvings("r3gan", size) + 1)]  # D's, at size, size/2, ...
     smallest, deepest, depth = size >> (len(widths) - 1), widths[-1], blocks * len(widths)

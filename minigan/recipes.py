@@ -100,8 +100,8 @@ dcgan: Recipe = {
 }
 
 # after R3GAN (Huang et al., 2024): relativistic pairs, R1 and R2 in every step, no momentum; gamma
-# falls and the memory of squared gradients grows while the networks settle.  The learning rate, the
-# batch and the lengths are ours, for networks that two cores train
+# falls and the memory of squared gradients grows while the networks settle.  The paper lets rate
+# and average burn in too; rate, batch and lengths here are ours, for what two cores train
 _BURN_IN = 2000  # steps
 _R3GAN = {
     "name": "adam",

@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .layers.arguments import is_number
+from .layers.arguments import is_number, positive
 
 
 @dataclass(frozen=True)
 class Cosine:
-    """From `start` to `end` along half a cosine, over `steps` steps; `end` from then on.
+    """From `start` to `end` along half a cosine, over `steps` steps of the GAN; then `end`.
 
         at(step) = end + (start - end) (1 + cos(pi min(step/steps, 1))) / 2
 
     R3GAN (Huang et al., 2024) so starts with a strong penalty, and a short memory of squared
-    gradients, while D and G still move fast.
+    gradients, while D and G still move fast.  Raises ValueError for what is not finite, and for
+    steps that are no whole number of 1 or more.
     """
 
     start: float
@@ -25,12 +26,9 @@ class Cosine:
     steps: int
 
     def __post_init__(self) -> None:
-        numbers = (self.start, self.end, self.steps)
-        if not (all(map(is_number, numbers)) and math.isfinite(sum(numbers)) and self.steps >= 1):
-            raise ValueError(
-                f"Cosine({self.start!r}, {self.end!r}, {self.steps!r}) should be two finite "
-                "numbers, and a number of steps, 1 or more"
-            )
+        if not (_is_finite(self.start) and _is_finite(self.end)):
+            raise ValueError(f"Cosine: start={self.start!r} and end={self.end!r} should be finite")
+        positive(self.steps, "steps", "Cosine")
         for name, kind in (("start", float), ("end", float), ("steps", int)):
             object.__setattr__(self, name, kind(getattr(self, name)))
 
@@ -62,12 +60,25 @@ def check(given: Any, where: str, low: float, below: float = math.inf) -> Settin
 
     where: what it is, e.g. "Adam: beta_2". Raises ValueError.
     """
-    setting = Cosine(**given) if isinstance(given, Mapping) else given
+    try:
+        setting = Cosine(**given) if isinstance(given, Mapping) else given
+    except TypeError:
+        raise ValueError(f"{where}={given!r}: a schedule has start, end and steps") from None
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
     ends = (setting.start, setting.end) if isinstance(setting, Cosine) else (setting,)
-    if not all(is_number(x) and low <= x < below for x in ends):
+    if not all(_is_finite(x) and low <= x < below for x in ends):
         limit = "and finite" if below == math.inf else f"and less than {below:g}"
         raise ValueError(
             f"{where}={given!r} should be a number of {low:g} or more, {limit}, or a "
             "Cosine(start, end, steps) of such"
         )
     return setting if isinstance(setting, Cosine) else float(setting)
+
+
+def _is_finite(x: Any) -> bool:
+    """Whether x is a real number that a float holds."""
+    try:
+        return is_number(x) and math.isfinite(x)
+    except OverflowError:
+        return False

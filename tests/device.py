@@ -263,14 +263,14 @@ def _step(original: Any) -> Any:
     """Of an optimizer: parameters, gradients and moments there; the parameters come back."""
 
     @functools.wraps(original)
-    def step(self, params, grads):
+    def step(self, params, grads, at=None):
         if not _carries(params):
-            return original(self, params, grads)
+            return original(self, params, grads, at)
         self._check(params, grads)
         self._moments = {k: there(m) for k, m in self._moments.items()}
         moved = there(params)
         with _inside():
-            original(self, moved, there(grads))
+            original(self, moved, there(grads), at)
         for name, p in params.items():
             p[...] = moved[name].get()
         self._moments = {k: back(m) for k, m in self._moments.items()}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import pathlib
-import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+import minigan as mg
+from minigan.run.mixtures import ring as ring_of_8
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks"
@@ -29,27 +33,37 @@ def scores(folder):
     return [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
 
 
+def line_of(report, method):
+    return next(line for line in report.splitlines() if f"| `{method}`" in line)
+
+
 @pytest.mark.cpu("starts processes of its own, on the CPU")
 def test_stacked(tmp_path):
     words = ["--seeds", "0", "1", "--only", "r3gan", "plain"]
+    folder = tmp_path / "runs/stacked-quick"
     call("stacked", *words, "--epochs", "1", cwd=tmp_path)
-    first = scores(tmp_path / "runs/stacked-quick/r3gan-seed1")
+    first = scores(folder / "r3gan-seed1")
+    judge = (folder / "judge.safetensors").read_bytes()
     out = call("stacked", *words, "--epochs", "2", cwd=tmp_path)
-    rows = scores(tmp_path / "runs/stacked-quick/r3gan-seed1")
+    rows = scores(folder / "r3gan-seed1")
     assert rows[:1] == first and [row["epoch"] for row in rows] == [1, 2]
-    assert rows[1]["minutes"] > rows[0]["minutes"] > 0
+    assert (folder / "judge.safetensors").read_bytes() == judge
+    assert rows[1]["minutes"] > rows[0]["minutes"] > 0 and rows[0]["machine"]
     assert [row["images"] for row in rows] == [128, 256]
     assert 1 <= rows[1]["modes"] <= 1000 and 0 < rows[1]["kl"] <= 6.91
-    log = [json.loads(s) for s in (tmp_path / "runs/stacked-quick/r3gan-seed1/log.jsonl").open()]
-    assert [row["step"] for row in log] == [row["step"] for row in rows]
-    report = (tmp_path / "runs/stacked-quick/report.md").read_text()
-    assert (
-        report in out and "`r3gan`" in report and "`plain`" in report and "every_8th" not in report
+    log = [json.loads(line) for line in (folder / "r3gan-seed1/log.jsonl").open()]
+    assert [row["step"] for row in log] == [row["step"] for row in rows] == [2, 4]
+    report = (folder / "report.md").read_text()
+    assert report in out and "every_8th" not in report and rows[0]["machine"] in report
+    assert "- `plain`: seeds 0, 1" in report
+    modes = [scores(folder / f"plain-seed{seed}")[-1]["modes"] for seed in (0, 1)]
+    cell = f"{np.mean(modes):.1f}"
+    assert cell + (f" ({min(modes):.1f} to" if len({*modes}) > 1 else " |") in line_of(
+        report, "plain"
     )
-    modes = [scores(tmp_path / f"runs/stacked-quick/plain-seed{s}")[-1]["modes"] for s in (0, 1)]
-    line = next(line for line in report.splitlines() if "`plain`" in line)
-    assert f"({min(modes)} to {max(modes)})" in line
-    assert (tmp_path / "runs/stacked-quick/stacked.png").read_bytes()[:4] == b"\x89PNG"
+    assert (folder / "report.png").read_bytes()[:4] == b"\x89PNG"
+    call("stacked", "--report", "--only", "plain", cwd=tmp_path)  # it lists what it is asked for
+    assert "`r3gan`:" not in (folder / "report.md").read_text()
 
 
 @pytest.mark.cpu("starts processes of its own, on the CPU")
@@ -59,53 +73,117 @@ def test_points(tmp_path):
     folder = tmp_path / "runs/points-quick"
     names = sorted(p.name for p in folder.iterdir() if p.is_dir())
     assert names == sorted(f"{m}-{x}-seed0" for m in ("ring", "grid") for x in words[3:])
-    assert all(0 <= scores(folder / name)[0]["modes"] <= 25 for name in names)
     report = (folder / "report.md").read_text()
-    assert report.count("(0") >= 2 and "a perfect sampler | 8 | 98.9 | | 25 | 98.9" in re.sub(
-        r" +", " ", report
-    )
+    for method in words[3:]:
+        cells = [cell.strip() for cell in line_of(report, method).split("|")[2:-1]]
+        ring, grid = (scores(folder / f"{m}-{method}-seed0")[0] for m in ("ring", "grid"))
+        found = [f"{row[k]:.1f}" for row in (ring, grid) for k in ("modes", "good", "minutes")]
+        assert cells == found
+        points = np.load(folder / f"ring-{method}-seed0/points.npy")
+        modes, share = ring_of_8().coverage(points)
+        assert (ring["modes"], ring["good"]) == (modes, round(100 * share, 2))
     again = call("points", *words, "--report", cwd=tmp_path)
-    assert report.splitlines()[:9] == again.strip().splitlines()[:9]
+    assert report in again
 
 
 @pytest.mark.cpu("starts processes of its own, on the CPU")
 def test_digits(tmp_path):
-    words = ["--seeds", "3", "--only", "dcgan", "r1", "--minutes", "0.001"]
-    out = call("digits", *words, cwd=tmp_path)
-    rows = {m: scores(tmp_path / f"runs/digits-quick/{m}-seed3") for m in ("dcgan", "r1")}
+    words = ["--seeds", "3", "--only", "dcgan", "r1", "--minutes", "0"]
+    call("digits", *words, cwd=tmp_path)
+    folder = tmp_path / "runs/digits-quick"
+    rows = {m: scores(folder / f"{m}-seed3") for m in ("dcgan", "r1")}
     assert all(len(found) == 1 and found[0]["distance"] > 1 for found in rows.values())
-    line = next(line for line in out.splitlines() if "`r1`" in line)
-    ratio = rows["dcgan"][0]["distance"] / rows["r1"][0]["distance"]
-    assert line.split("|")[-2].strip() == f"{ratio:.1f}"
+    assert "| – | – | – |" in line_of((folder / "report.md").read_text(), "r1")  # no such time
+    minutes = 1.5 * max(found[0]["minutes"] for found in rows.values())
+    words[-1] = str(minutes)
+    call("digits", *words, cwd=tmp_path)
+    found = {}
+    for method in rows:
+        rows = scores(folder / f"{method}-seed3")
+        times, distances = ([row[k] for row in rows] for k in ("minutes", "distance"))
+        assert times[-1] >= minutes > times[-2]
+        found[method] = np.interp(minutes, times, distances)
+    cells = line_of((folder / "report.md").read_text(), "r1").split("|")
+    ratio = found["dcgan"] / found["r1"]
+    assert [c.strip() for c in cells[-3:-1]] == [f"{found['r1']:,.2f}", f"{ratio:,.1f}"]
 
 
-def test_what_a_second_call_takes_up(tmp_path):
-    """A row that was not written, though its epoch was trained, is made up for."""
-    sys.path.insert(0, str(FOLDER))
-    try:
-        import runs
-    finally:
-        sys.path.remove(str(FOLDER))
-    import minigan as mg
-    from minigan.run.mixtures import ring
+@pytest.fixture
+def runs(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("runs")
 
-    def make():
-        key = mg.random.Key(0, "weights")
-        g = mg.Sequential([mg.Dense(2)], input_shape=(2,), key=key.child("g"))
-        d = mg.Sequential([mg.Dense(1)], input_shape=(2,), key=key.child("d"))
-        return mg.GAN(g, d, batch_size=10, seed=0)
 
-    def train(out, epochs):
-        return runs.scored(
-            out, make, ring().points(40), lambda rows: len(rows) >= epochs,
-            lambda gan: {"sum": float(mg.to_numpy(gan.generator.params.flat).sum())},
-        )  # fmt: skip
+def small_gan(rate=2e-4):
+    key = mg.random.Key(0, "weights")
+    g = mg.Sequential([mg.Dense(2)], input_shape=(2,), key=key.child("g"))
+    d = mg.Sequential([mg.Dense(1)], input_shape=(2,), key=key.child("d"))
+    return mg.GAN(g, d, batch_size=10, seed=0, d_optimizer=mg.SGD(rate), objective="least_squares")
 
-    whole = train(tmp_path / "whole", 3)
-    train(tmp_path / "broken", 2)
+
+def sums(gan, _):
+    return {"sum": float(mg.to_numpy(gan.generator.params.flat).sum())}
+
+
+def test_what_a_second_call_takes_up(tmp_path, runs):
+    """Rows that were not written, though their epochs were trained, are made up for."""
+
+    def train(name, epochs, score=sums):
+        out, data = tmp_path / name, ring_of_8().points(40)
+        rows = runs.scored(out, small_gan(), data, lambda rows: len(rows) >= epochs, score)
+        return [[row[k] for k in ("epoch", "step", "sum")] for row in rows]
+
+    whole = train("whole", 3)
+    assert [step for _, step, _ in whole] == [4, 8, 12]
+    train("broken", 2)
     lines = (tmp_path / "broken/scores.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "broken/scores.jsonl").write_text(lines[0])
-    made_up = train(tmp_path / "broken", 3)
-    kept = ("epoch", "step", "sum")
-    assert [[row[k] for k in kept] for row in made_up] == [[row[k] for k in kept] for row in whole]
-    assert [row["step"] for row in whole] == [4, 8, 12]
+    assert train("broken", 3) == whole
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun/.12-3.tmp").write_text("{")  # killed as config.json was being written
+    assert train("begun", 3) == whole
+
+    def killed(gan, _):
+        if gan.step_count == 8:
+            raise KeyboardInterrupt
+        return sums(gan, _)
+
+    with pytest.raises(KeyboardInterrupt):
+        train("killed", 3, killed)
+    assert train("killed", 3) == whole
+
+
+def test_a_run_of_another_recipe_is_not_gone_on_with(tmp_path, runs):
+    data = ring_of_8().points(40)
+    runs.scored(tmp_path, small_gan(), data, lambda rows: len(rows) >= 1, sums)
+    with pytest.raises(SystemExit, match="another recipe: remove it"):
+        runs.scored(tmp_path, small_gan(1e-3), data, lambda rows: len(rows) >= 2, sums)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_that_diverges_is_reported(tmp_path, runs):
+    data = ring_of_8().points(40)
+
+    def train():
+        return runs.scored(tmp_path / "x-seed0", small_gan(1e30), data, lambda rows: False, sums)
+
+    rows = train()
+    assert "stopped at step" in rows[-1]["stopped"] and train() == rows
+    results = {"x": {0: rows}}
+    assert all("stopped" not in row for seed in runs.sound(results["x"]) for row in seed)
+    runs.write_report(tmp_path, "table", results, runs.figure(1)[0])
+    assert "- `x`, seed 0: stopped at step" in (tmp_path / "report.md").read_text()
+
+
+def test_seeds_are_compared_at_the_same_epoch(runs):
+    rows = [{"epoch": k} for k in (1, 2, 3)]
+    assert runs.sound({0: rows, 1: rows[:2]}) == [rows[:2], rows[:2]] and runs.sound({}) == []
+    assert runs.spread([], 1) == runs.spread([float("nan")], 1) == "–"
+    assert runs.spread([999, 1000, 1000], 1) == "999.7 (999.0 to 1,000.0)"
+
+
+def test_a_misspelt_method_is_told(tmp_path):
+    command = [sys.executable, str(FOLDER / "points.py"), "--only", "r2gan"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
+    assert done.returncode == 2 and "choose from" in done.stderr

@@ -33,14 +33,27 @@ def test_there_and_back():
 
 @pytest.mark.parametrize(
     "arguments",
-    [(1, 0, 0), (1, 0, -3), (math.nan, 0, 5), (1, math.inf, 5), (1, 0, math.inf), ("a", 0, 5)],
-)
+    [(1, 0, 0), (1, 0, -3), (1, 0, 2.5), (1, 0, math.inf), (math.nan, 0, 5), (1, math.inf, 5),
+     ("a", 0, 5), (10**400, 0, 5), (1, 0, None)],
+)  # fmt: skip
 def test_what_is_no_schedule(arguments):
-    with pytest.raises(ValueError, match="two finite numbers, and a number of steps"):
+    with pytest.raises(ValueError, match="should be finite|whole number of 1 or more"):
         Cosine(*arguments)
+    with pytest.raises(ValueError, match=r"GradientPenalty: weight: Cosine: "):
+        mg.GradientPenalty(weight=dict(zip(("start", "end", "steps"), arguments, strict=True)))
 
 
-@pytest.mark.parametrize("given", [-0.1, 1.0, math.nan, "a", None, True, [0.9, 0.99, 5]])
+def test_large_ends_are_finite():
+    assert Cosine(1e308, 1e308, 5).at(2) == 1e308
+
+
+@pytest.mark.parametrize("given", [{}, {"start": 1}, {"start": 1, "end": 0, "steps": 2, "x": 0}])
+def test_what_is_no_description_of_a_schedule(given):
+    with pytest.raises(ValueError, match="SGD: learning_rate=.*has start, end and steps"):
+        mg.SGD(given)
+
+
+@pytest.mark.parametrize("given", [-0.1, 1.0, math.nan, 10**400, "a", None, True, [0.9, 0.99, 5]])
 def test_what_is_no_setting(given):
     with pytest.raises(ValueError, match=r"Adam: beta_2=.* 0 or more, and less than 1, or a Cos"):
         mg.Adam(beta_2=given)
@@ -100,7 +113,32 @@ def test_a_penalty_fades_in_the_gans_steps():
     assert gan.penalties[0].weight == Cosine(3.0, 0.0, 2)  # what is written down, not the present
     penalty, g = mg.GradientPenalty("r1", weight=Cosine(4.0, 2.0, 10), every=5), draw((3, 6))
     assert penalty.at(10)(g)[0] == pytest.approx(10 / 2 * (g**2).sum() / 3)  # 2 * 5 / 2 E|g|^2
-    assert penalty(g)[0] == penalty.at(0)(g)[0] == pytest.approx(2 * penalty.at(10)(g)[0])
+    assert penalty.at(0)(g)[0] == pytest.approx(2 * penalty.at(10)(g)[0])
+    with pytest.raises(ValueError, match=r"penalty.at\(step\)"):
+        penalty(g)
+
+
+@pytest.mark.parametrize("recipe", [{"update": "separate"}, {"update": "joint", "d_steps": 3}])
+def test_all_schedules_of_a_gan_are_of_its_steps(recipe):
+    """D moves twice a step, or G in every third: the settings are those of the GAN's step."""
+    fall, seen = Cosine(0.1, 0.0, 6), []
+
+    class Watched(mg.SGD):
+        def now(self, setting):
+            seen.append((self.name, super().now(setting)))
+            return seen[-1][1]
+
+    g, d = mg.models.mlp_digits(sizes=((8,), (8,)), latent_dim=3, seed=0)
+    optimizers = {f"{side}_optimizer": Watched(fall) for side in "gd"}
+    for side, optimizer in optimizers.items():
+        optimizer.name = side[0]
+    gan = mg.GAN(g, d, seed=1, **optimizers, **recipe)
+    for step in range(8):
+        gan.train_step(np.abs(draw((4, 784), "float32")) % 1)
+        assert seen and {rate for _, rate in seen} == {fall.at(step)}
+        moves = 2 if recipe["update"] == "separate" else 1
+        assert [name for name, _ in seen].count("d") >= moves
+        seen.clear()
 
 
 def test_a_gan_with_schedules_goes_on_to_the_same_bits(tmp_path):

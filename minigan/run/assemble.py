@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import models, pairs, recipes
+from .. import models, network_parts, recipes
 from ..compatibility import ties_images
 from ..gan import GAN
 from ..spelling import did_you_mean
@@ -38,12 +38,15 @@ def assemble(args: Any) -> Assembly:
     if name is None and (args.data or "digits") in ("digits", "mnist") and not sized:
         name = "digits"
     if name is None and args.recipe == "reference":
-        raise ValueError("--recipe reference goes with a published network: give its NAME")
+        raise ValueError(
+            f"--recipe reference goes with a published network, and {own} is none of those: give a "
+            "NAME, as digits or dcgan64"
+        )
     network, recipe = (own, args.recipe or own) if name is None else choose(name, args.recipe)
     # what is wrong on the command line is told before the data take their time
     recipe, changed = recipes.with_objective(recipes.get(recipe), args.objective, args.penalty)
     if args.size and name is None:
-        pairs.halvings(own, args.size)
+        network_parts.halvings(own, args.size)
     data = _load(args, name, network)
     networks = _own(network, data, args) if name is None else _named(network, data, args)
     gan = GAN(*networks, **_with_tips(recipe, args, len(data[0])), seed=args.seed)

@@ -66,7 +66,7 @@ def _add_network(group: Any) -> None:
         metavar="KIND",
         help="on D's slope: wgan-gp, r1 or r2, or with a weight, r1:5; may be given twice",
     )
-    add("--width", type=count, metavar="N", help="channels of a network for --size")
+    add("--width", type=count, metavar="N", help="channels for --size (32; r3gan 16)")
 
 
 def _add_tips(group: Any) -> None:

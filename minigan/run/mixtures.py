@@ -35,6 +35,7 @@ class Mixture:
 
         A point is of high quality within 3 standard deviations of the nearest centre; a mode counts
         when it has such a point. The share of the mixture itself is 1 - exp(-9/2) = 98.9 %.
+        Raises ValueError for other shapes, and for no points.
         """
         points = np.asarray(to_numpy(points), np.float64)
         if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:

@@ -157,8 +157,9 @@ MUTANTS = [
     ("minigan/optimizers.py", "rate, root = lr * math.sqrt(c2) / c1, 1.0",
      "rate, root = lr * math.sqrt(c2), 1.0"),
     # schedules, and residual networks
-    ("minigan/optimizers.py", "schedules.at(setting, self.t - 1)",
-     "schedules.at(setting, self.t)"),
+    ("minigan/optimizers.py", "self._at = self.t if at is None else at",
+     "self._at = self.t + 1 if at is None else at"),
+    ("minigan/optimizers.py", "self._at = self.t if at is None else at", "self._at = self.t"),
     ("minigan/optimizers.py", "p -= self.now(self.learning_rate) * g\n",
      "p -= schedules.at(self.learning_rate, 0) * g\n"),
     ("minigan/schedules.py", "math.cos(math.pi * done)", "math.cos(done)"),

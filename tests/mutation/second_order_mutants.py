@@ -135,8 +135,7 @@ SECOND_ORDER = [
     (BASE, "return copy.deepcopy(dx), First(kept, cache)", "return dx, First(kept, cache)"),
     # the penalties
     (PENALTIES, '"r1": "real", "r2": "fake"', '"r1": "fake", "r2": "real"'),
-    (PENALTIES, "strength = schedules.at(self.weight, 0) * self.every",
-     "strength = schedules.at(self.weight, 0)"),
+    (PENALTIES, "strength = self.weight * self.every", "strength = self.weight"),
     (PENALTIES, "present.weight = schedules.at(self.weight, step)", "pass"),
     (PENALTIES, "(g * g).sum(axis=axes, keepdims=True)", "(g * g).mean(axis=axes, keepdims=True)"),
     (PENALTIES, "strength / 2 * squares.mean(), strength / n * g",

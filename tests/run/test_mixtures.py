@@ -97,7 +97,11 @@ def test_modes_and_the_divergence():
     assert found["kl"] == pytest.approx(sum(q * math.log(q * 1000) for q in p), rel=1e-12)
 
 
-def test_the_divergence_of_real_images_is_chance():
-    numbers = np.random.default_rng(0).integers(1000, size=26_000)
-    found = stacked_modes(drawn(numbers), Reader())
-    assert found["modes"] == 1000 and found["kl"] == pytest.approx(999 / 52_000, rel=0.1)
+def test_the_divergence_of_real_images_is_chance_and_imbalance():
+    rng = np.random.default_rng(0)
+    even = stacked_modes(drawn(rng.integers(1000, size=26_000)), Reader())
+    assert even["modes"] == 1000 and even["kl"] == pytest.approx(999 / 52_000, rel=0.1)
+    found = stacked_modes(drawn(stacked_digits(26_000, seed=1)[1]), Reader())
+    assert found["modes"] == 1000 and found["kl"] == pytest.approx(0.026, abs=0.001)
+    with pytest.raises(ValueError, match="no images"):
+        stacked_modes(drawn([]), Reader())
