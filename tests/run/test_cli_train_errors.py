@@ -36,7 +36,7 @@ def run(furnished):
     (("--d-steps", 0), "1 or more"),
     (("--resume", "few"), "it takes no --batch-size"),
     (("digits", "--resume", "few", "--keep", 2), "NAME"),
-    (("--recipe", "reference", "--size", 32), "give its NAME"),
+    (("--recipe", "reference", "--size", 32), "goes with a published network, and dcgan is none"),
     (("mlp_digits", "--mirror", "--dry-run"), "to mirror them needs images"),
     (("--instance-noise", -1), "0 or more"),
     (("--resume", "few", "--ema", 0, "--seed", 0), "it takes no --batch-size, --ema, --seed"),
