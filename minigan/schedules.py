@@ -63,14 +63,14 @@ def check(given: Any, where: str, low: float, below: float = math.inf) -> Settin
     try:
         setting = Cosine(**given) if isinstance(given, Mapping) else given
     except TypeError:
-        raise ValueError(f"{where}={given!r}: a schedule has start, end and steps") from None
+        raise ValueError(f"{where}={str(given):.60}: a schedule has start, end and steps") from None
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     ends = (setting.start, setting.end) if isinstance(setting, Cosine) else (setting,)
     if not all(_is_finite(x) and low <= x < below for x in ends):
         limit = "and finite" if below == math.inf else f"and less than {below:g}"
         raise ValueError(
-            f"{where}={given!r} should be a number of {low:g} or more, {limit}, or a "
+            f"{where}={str(given):.60} should be a number of {low:g} or more, {limit}, or a "
             "Cosine(start, end, steps) of such"
         )
     return setting if isinstance(setting, Cosine) else float(setting)

@@ -66,9 +66,9 @@ def spied(gan: mg.GAN) -> list[Event]:
     def watch_optimizer(name, optimizer):
         step = optimizer.step
 
-        def watched_step(params, grads):
+        def watched_step(params, grads, at):
             before = params.flat.copy()
-            step(params, grads)
+            step(params, grads, at)
             found = {"params": params, "grads": grads, "moved": params.flat - before}
             events.append(Event(f"{name} step", **found))
 

@@ -54,10 +54,10 @@ def test_a_small_change_is_seen(name, monkeypatch):
     """A rate that is 1e-5 larger changes the losses and every array that it moves."""
     step = mg.Adam.step
 
-    def faster(self, params, grads):
+    def faster(self, params, grads, at):
         rate = self.learning_rate
         self.learning_rate = rate * (1 + 1e-5)
-        step(self, params, grads)
+        step(self, params, grads, at)
         self.learning_rate = rate
 
     monkeypatch.setattr(mg.Adam, "step", faster)
