@@ -4,9 +4,9 @@
 
 The embedded digits without labels, 28x28.  `dcgan` is the plain one of tutorials (Radford et al.,
 2016; examples/plain_dcgan.py).  The others have its networks with half the channels, batches of 16
-instead of 64 and so more steps a minute, both losses at the same weights, a faster learning rate,
-and an average of the generator's weights, which is what is sampled; D moves once for each step of
-G.  Where there is a penalty on the slope at each image, D has no BatchNorm, which would tie the
+instead of 64 and so more steps a minute, both losses at the same weights, a faster learning rate
+that falls, and an average of the generator's weights, which is what is sampled; D moves once for
+each step of G.  Where there is a penalty on the slope at each image, D has no BatchNorm, which would tie the
 images together, and starts with weights that keep the variance without it.
 `r3gan` has networks and recipe of its own.
 
@@ -32,7 +32,8 @@ from minigan.run import imaging
 from minigan.run.metrics import frechet_distance
 
 PLAIN: dict[str, Any] = {"batch_size": 64}
-ADAM = {"name": "adam", "learning_rate": 1e-3, "beta_1": 0.5, "form": "torch"}
+RATE = {"start": 1e-3, "end": 1e-4, "steps": 4_000}
+ADAM = {"name": "adam", "learning_rate": RATE, "beta_1": 0.5, "form": "torch"}
 OURS: dict[str, Any] = {
     "g_optimizer": ADAM,
     "d_optimizer": ADAM,
