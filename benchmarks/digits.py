@@ -6,8 +6,8 @@ The embedded digits without labels, 28x28.  `dcgan` is the plain one of tutorial
 2016; examples/plain_dcgan.py).  The others have its networks with half the channels, batches of 16
 instead of 64 and so more steps a minute, both losses at the same weights, a faster learning rate
 that falls, and an average of the generator's weights, which is what is sampled; D moves once for
-each step of G.  Where there is a penalty on the slope at each image, D has no BatchNorm, which would tie the
-images together, and starts with weights that keep the variance without it.
+each step of G.  Where there is a penalty on the slope at each image, D has no BatchNorm, which
+would tie the images together, and starts with weights that keep the variance without it.
 `r3gan` has networks and recipe of its own.
 
 The distance is that of 5,000 samples to half of the 10,000 digits, in the features of a classifier
