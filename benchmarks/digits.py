@@ -3,11 +3,11 @@
     python benchmarks/digits.py [--seeds 0 1 2] [--only dcgan r1 ...] [--minutes 3]
 
 The embedded digits without labels, 28x28.  `dcgan` is the plain one of tutorials (Radford et al.,
-2016; examples/plain_dcgan.py).  The others have its networks with half the channels, batches of 16
-instead of 64 and so more steps a minute, both losses at the same weights, a faster learning rate
-that falls, and an average of the generator's weights, which is what is sampled; D moves once for
-each step of G.  Where there is a penalty on the slope at each image, D has no BatchNorm, which
-would tie the images together, and starts with weights that keep the variance without it.
+2016; examples/plain_dcgan.py).  The others have the networks of `minigan train digits`, smaller but
+with one halving more in D; batches of 16 instead of 64, and so more steps a minute; both losses at
+the same weights, a faster learning rate that falls, and an average of the generator's weights,
+which is what is sampled.  D moves once for each step of G.  Where there is a penalty on the slope
+at each image, D has no BatchNorm, which would tie the images together.
 `r3gan` has networks and recipe of its own.
 
 The distance is that of 5,000 samples to half of the 10,000 digits, in the features of a classifier
@@ -73,25 +73,29 @@ def make(method: str, seed: int) -> mg.GAN:
     recipe = copy.deepcopy(METHODS[method])
     if method == "r3gan":
         networks = mg.models.r3gan(seed=seed)
+    elif method == "dcgan":
+        networks = mg.models.dcgan(size=28, channels=1, width=64, dropout=0.0, seed=seed)
     else:
-        width = 64 if method == "dcgan" else 32
-        networks = dcgan(seed, width, batch_norm=not recipe.get("penalty"))
+        networks = mg.models.clear_digits(classes=None, dropout=0.0, seed=seed)
+        if recipe.get("penalty"):
+            networks = networks[0], without_batch_norm(seed)
     return mg.GAN(*networks, **recipe, seed=seed)
 
 
-def dcgan(seed: int, width: int, batch_norm: bool) -> tuple[mg.Sequential, mg.Sequential]:
-    """The plain DCGAN's networks; D with or without BatchNorm."""
-    generator, discriminator = mg.models.dcgan(
-        size=28, channels=1, width=width, dropout=0.0, seed=seed
-    )
-    if batch_norm:
-        return generator, discriminator
-    start = mg.initializers.VarianceScaling(scale=GAIN)
+def without_batch_norm(seed: int) -> mg.Sequential:
+    """The D of mg.models.clear_digits without BatchNorm, started so that it keeps the variance."""
+    start = mg.VarianceScaling(scale=GAIN)
     half: dict[str, Any] = {"strides": 2, "padding": "same", "kernel_initializer": start}
-    layers = [mg.Conv2D(width, 4, **half), mg.LeakyReLU(0.2), mg.Conv2D(2 * width, 4, **half)]
-    layers += [mg.LeakyReLU(0.2), mg.Flatten(), mg.Dense(1)]
+    layers: list[Any] = []
+    for width in (32, 64, 128):
+        layers += [mg.Conv2D(width, 4, **half), mg.LeakyReLU(0.2)]
     key = Key(seed, "weights", layer="discriminator")
-    return generator, mg.Sequential(layers, input_shape=(28, 28, 1), name="discriminator", key=key)
+    return mg.Sequential(
+        [*layers, mg.Flatten(), mg.Dense(1)],
+        input_shape=(28, 28, 1),
+        name="discriminator",
+        key=key,
+    )
 
 
 def at(rows: runs.Rows, minutes: float) -> float:

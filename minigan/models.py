@@ -224,11 +224,14 @@ def clear_digits(
     latent_dim: int = 64,
     dropout: float = 0.1,
     dtype: str = "float32",
-    classes: int = 10,
+    classes: int | None = 10,
     sizes: Sizes = ((64, 32), (32, 64, 128)),
     seed: int | None = None,
 ) -> Pair:
-    """28x28x1 in [-1, 1], conditional: a small DCGAN, the default of `minigan train digits`."""
+    """28x28x1 in [-1, 1]: a small DCGAN, conditional unless classes=None.
+
+    The default of `minigan train digits`.
+    """
     return _dcgan(28, 1, *sizes, latent_dim, dropout, classes, dtype, seed)
 
 

@@ -70,3 +70,9 @@ def test_clear_digits_is_one_of_them():
     g, _ = mg.models.clear_digits()
     same, _ = mg.models.dcgan(size=28, channels=1, classes=10, latent_dim=64)
     assert {k: p.shape for k, p in g.params.items()} == {k: p.shape for k, p in same.params.items()}
+
+
+def test_clear_digits_without_labels():
+    g, d = mg.models.clear_digits(classes=None, sizes=((4, 2), (2, 3)), latent_dim=5)
+    assert (g.input_shape, d.input_shape) == ((5,), (28, 28, 1))
+    assert mg.GAN(g, d).classes is None
