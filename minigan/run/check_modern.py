@@ -24,6 +24,7 @@ FALLS = [0.8, 0.65, 0.35, 0.2, 0.2, 0.2]  # cos 0, pi/3, 2 pi/3, pi are 1, 1/2, 
 def modern_rows() -> Iterator[Row]:
     """All of them."""
     yield from schedule_rows()
+    yield from clock_rows()
     yield from residual_rows()
 
 
@@ -55,6 +56,24 @@ def schedule_rows() -> Iterator[Row]:
         found = [float(gan.train_step(real, latents=(z, z))["penalty"]) for _ in range(6)]
         expected = every / 2 * square * np.array(FALLS) * (np.arange(6) % every == 0)
         yield agree(f"penalty with a schedule, every {every}", "six steps", found, expected)
+
+
+def clock_rows() -> Iterator[Row]:
+    """Every schedule of a GAN is of its steps, however often a network moves in one."""
+    rng = KEY.child("clock").generator()
+    for update, d_steps, side in (("separate", 1, "d"), ("joint", 3, "g")):
+        gan = flat_gan(update, None)
+        gan.d_steps = d_steps
+        optimizer = optimizers.SGD(FALL)
+        setattr(gan, f"{side}_optimizer", optimizer)
+        found = []
+        for _ in range(6):
+            gan.train_step(rng.standard_normal((4, 3)))
+            found.append(optimizer.now(optimizer.learning_rate) if optimizer.t else 0.0)
+        held = [0.0, 0.0, *[FALLS[2]] * 3, FALLS[5]]  # from one move to the next
+        yield agree(
+            f"rate of {side}, {update}", "six steps", found, FALLS if d_steps == 1 else held
+        )
 
 
 def _moved(make: Any, rate: Any) -> np.ndarray:
