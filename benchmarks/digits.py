@@ -108,13 +108,13 @@ def report(results: runs.Results, minutes: float, floor: float) -> str:
     """The table at equal times; the last column is the plain DCGAN's distance over the method's."""
     times = [minutes / 2, minutes]
     found = {
-        method: [[at(rows, t) for rows in runs.sound(seeds)] for t in times]
+        method: [[at(rows, t) for rows in runs.measured(seeds)] for t in times]
         for method, seeds in results.items()
     }
     plain = np.mean(found["dcgan"][1]) if "dcgan" in found else np.nan
     rows = []
     for method, distances in found.items():
-        epochs = [len(rows) for rows in runs.sound(results[method])]
+        epochs = [len(rows) for rows in runs.measured(results[method])]
         ratio = runs.spread([plain / np.mean(distances[1])] if distances[1] else [], 1)
         cells = [runs.spread(d, 2) for d in distances]
         rows.append([f"`{method}`: {SAYS[method]}", runs.spread(epochs, 0), *cells, ratio])

@@ -114,7 +114,7 @@ def report(results: runs.Results) -> str:
     for method in METHODS:
         cells = []
         for name in MIXTURES:
-            last = [each[-1] for each in runs.sound(results.get(f"{name}-{method}", {}))]
+            last = runs.alike(results.get(f"{name}-{method}", {}))
             cells += [
                 runs.spread([row[k] for row in last], 1) for k in ("modes", "good", "minutes")
             ]

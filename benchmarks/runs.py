@@ -136,12 +136,17 @@ def _on_disk(out: Path, method: str) -> dict[int, Rows]:
     return {seed: found[seed] for seed in sorted(found) if found[seed]}
 
 
-def sound(seeds: dict[int, Rows]) -> list[Rows]:
-    """The epochs with figures, a list a seed: cut to those that all the seeds have."""
+def measured(seeds: dict[int, Rows]) -> list[Rows]:
+    """The epochs with figures, a list a seed."""
     kept = [[row for row in rows if "stopped" not in row] for rows in seeds.values()]
-    kept = [rows for rows in kept if rows]
-    shortest = min(map(len, kept), default=0)
-    return [rows[:shortest] for rows in kept]
+    return [rows for rows in kept if rows]
+
+
+def alike(seeds: dict[int, Rows]) -> list[dict[str, Any]]:
+    """A row a seed: that of the last epoch that all of them have."""
+    found = measured(seeds)
+    last = min(map(len, found), default=0) - 1
+    return [rows[last] for rows in found]
 
 
 def judge(out: Path, images: np.ndarray, labels: np.ndarray, steps: int | None) -> Any:
@@ -206,7 +211,7 @@ def curves(results: Results, panels: dict[str, str], log: tuple[str, ...]) -> An
     """Figures against minutes of training, a line a seed. panels: key of the figure -> its name."""
     made, (axes,) = figure(len(panels), side=4.5)
     for number, (method, seeds) in enumerate(results.items()):
-        for first, rows in enumerate(sound(seeds)):
+        for first, rows in enumerate(measured(seeds)):
             for axis, key in zip(axes, panels, strict=True):
                 points = [row["minutes"] for row in rows], [row[key] for row in rows]
                 label = None if first else method

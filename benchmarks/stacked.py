@@ -57,7 +57,7 @@ def report(results: runs.Results, real: dict[str, Any]) -> str:
     """The table of the last epoch that all seeds of a method have."""
     rows = []
     for method, seeds in results.items():
-        last = [each[-1] for each in runs.sound(seeds)]
+        last = runs.alike(seeds)
         columns = (("images", 0), ("minutes", 1), ("modes", 1), ("kl", 3))
         cells = [runs.spread([row[key] for row in last], digits) for key, digits in columns]
         rows.append([f"`{method}`: {SAYS[method]}", *cells])

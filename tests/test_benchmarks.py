@@ -170,14 +170,15 @@ def test_a_run_that_diverges_is_reported(tmp_path, runs):
     rows = train()
     assert "stopped at step" in rows[-1]["stopped"] and train() == rows
     results = {"x": {0: rows}}
-    assert all("stopped" not in row for seed in runs.sound(results["x"]) for row in seed)
+    assert runs.measured(results["x"]) == ([rows[:-1]] if rows[1:] else [])
     runs.write_report(tmp_path, "table", results, runs.figure(1)[0])
     assert "- `x`, seed 0: stopped at step" in (tmp_path / "report.md").read_text()
 
 
 def test_seeds_are_compared_at_the_same_epoch(runs):
     rows = [{"epoch": k} for k in (1, 2, 3)]
-    assert runs.sound({0: rows, 1: rows[:2]}) == [rows[:2], rows[:2]] and runs.sound({}) == []
+    assert runs.alike({0: rows, 1: rows[:2]}) == [rows[1], rows[1]] and runs.alike({}) == []
+    assert runs.measured({0: rows, 1: rows[:2]}) == [rows, rows[:2]]
     assert runs.spread([], 1) == runs.spread([float("nan")], 1) == "–"
     assert runs.spread([999, 1000, 1000], 1) == "999.7 (999.0 to 1,000.0)"
 
