@@ -160,6 +160,7 @@ def test_a_run_of_another_recipe_is_not_gone_on_with(tmp_path, runs):
         runs.scored(tmp_path, small_gan(1e-3), data, lambda rows: len(rows) >= 2, sums)
 
 
+@pytest.mark.cpu("the search for the layer patches methods, which their twins would share")
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_that_diverges_is_reported(tmp_path, runs):
     data = ring_of_8().points(40)
