@@ -139,7 +139,7 @@ def main() -> None:
 
     results = runs.trained(
         args,
-        args.only or METHODS,
+        args.only,
         make,
         lambda _: images,
         lambda rows: bool(rows) and rows[-1]["minutes"] >= args.minutes,

@@ -26,7 +26,7 @@ from minigan.run import files
 from minigan.run.mixtures import Mixture, grid, ring
 
 MIXTURES = {"ring": ring(), "grid": grid()}
-POINTS, SAMPLES, BATCH = 128_000, 2_500, 256  # an epoch is 500 steps
+POINTS, SAMPLES, BATCH = 128_000, 2_500, 256  # points: of an epoch
 EPOCHS = {"ring": 32, "grid": 48}
 LATENTS, WIDTH, DEPTH = 2, 64, 5
 
@@ -72,7 +72,7 @@ def make(name: str, seed: int) -> mg.GAN:
     mixture, _, method = name.partition("-")
     adam = {
         "name": "adam",
-        "learning_rate": {"start": 3e-3, "end": 1e-4, "steps": 500 * EPOCHS[mixture]},
+        "learning_rate": {"start": 3e-3, "end": 1e-4, "steps": POINTS // BATCH * EPOCHS[mixture]},
         "beta_1": 0.0,
         "beta_2": {"start": 0.9, "end": 0.99, "steps": BURN_IN},
         "form": "torch",
@@ -145,7 +145,7 @@ def main() -> None:
         epochs = 1 if args.quick else EPOCHS[name]
         results |= runs.trained(
             args,
-            [f"{name}-{method}" for method in args.only or METHODS],
+            [f"{name}-{method}" for method in args.only],
             make,
             partial(mixture.points, count),
             lambda rows, epochs=epochs: len(rows) >= epochs,

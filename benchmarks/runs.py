@@ -32,7 +32,8 @@ def arguments(doc: str, out: str, methods: Iterable[str]) -> argparse.ArgumentPa
     parser = argparse.ArgumentParser(description=doc.split("\n\n")[0])
     add = parser.add_argument
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="S")
-    add("--only", nargs="+", choices=list(methods), metavar="METHOD", help="train these alone")
+    known = list(methods)
+    add("--only", nargs="+", choices=known, default=known, metavar="METHOD", help="these alone")
     add("--out", type=Path, default=Path(out), help=f"folder of the runs ({out})")
     add("--report", action="store_true", help="train no GAN: report the runs that are there")
     add("--quick", action="store_true", help="a rehearsal of seconds, in a folder of its own")
@@ -59,7 +60,9 @@ def trained(
     enough: Callable[[Rows], bool],
     score: Callable[[mg.GAN, Path], dict[str, Any]],
 ) -> Results:
-    """Train what the command line asks for, and return the scores of all runs in the folder.
+    """Train what the command line asks for, and return the scores of these methods.
+
+    Of all their seeds that the folder has.
 
     make(method, seed): the GAN at its start. data(seed): what it learns. enough(rows): whether
     these epochs suffice. score(gan, run): the figures of an epoch.

@@ -79,7 +79,7 @@ def main() -> None:
         return {"images": gan.step_count * gan.batch_size, **stacked_modes(images, judge)}
 
     results = runs.trained(
-        args, args.only or METHODS, make, lambda _: data, lambda r: len(r) >= args.epochs, score
+        args, args.only, make, lambda _: data, lambda r: len(r) >= args.epochs, score
     )
     real = stacked_modes(stacked_digits(samples, seed=1)[0], judge)
     panels = {"modes": "modes of 1,000", "kl": "KL, nats"}

@@ -12,28 +12,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import registry
-from .initializers import RandomNormal
 from .layers import (
-    Activation,
     BatchNorm,
     Conv2D,
     Conv2DTranspose,
     Dense,
     Dropout,
-    Embedding,
     Flatten,
     Layer,
     LeakyReLU,
     MaxPooling2D,
-    Parallel,
     ReLU,
     Reshape,
     Tanh,
     UpSampling2D,
 )
-from .network_parts import Pair, halvings, maybe, named, normal, pair
+from .network_parts import Pair, halvings, maybe, normal, pair, projected
 from .r3gan import r3gan as r3gan
-from .sequential import Sequential
 
 Sizes = tuple[Sequence[int], Sequence[int]]
 
@@ -250,11 +245,7 @@ def _dcgan(
     start: dict[str, Any] = {"kernel_initializer": normal()}
     half: dict[str, Any] = {"strides": 2, "padding": "same", **start}
     small, (stem, *rest) = size >> len(ups), ups
-    g: list[Layer] = []
-    if classes is not None:
-        wide = Embedding(classes, 10, embeddings_initializer=RandomNormal(stddev=1.0))
-        g += [Parallel([Activation("linear"), wide])]
-    g += [Dense(small * small * stem, **start), Reshape((small, small, stem))]
+    g: list[Layer] = [Dense(small * small * stem, **start), Reshape((small, small, stem))]
     g += [BatchNorm(momentum=0.9), ReLU()]
     for width in rest:
         g += [Conv2DTranspose(width, 4, **half), BatchNorm(momentum=0.9), ReLU()]
@@ -263,13 +254,11 @@ def _dcgan(
     d: list[Layer] = [Conv2D(first, 4, **half), LeakyReLU(0.2), *maybe(dropout)]
     for width in more:
         d += [Conv2D(width, 4, **half), BatchNorm(momentum=0.9), LeakyReLU(0.2), *maybe(dropout)]
-    image = (size, size, channels)
-    if classes is None:
-        return named(g, (latent_dim,), [*d, Flatten(), Dense(1, **start)], image, dtype, seed)
     side = -(-size // 2 ** len(downs))
-    label = Embedding(classes, side * side * downs[-1], embeddings_initializer=normal())
-    judge: list[Layer] = [Parallel([Sequential([*d, Flatten()]), label], merge="dot")]
-    return named(g, ((latent_dim,), ()), judge, (image, ()), dtype, seed)
+    return projected(
+        g, d, (size, size, channels), side * side * downs[-1], latent_dim, classes, dtype, seed,
+        head=Dense(1, **start), label=normal(),
+    )  # fmt: skip
 
 
 NAMES = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from . import random
-from .initializers import RandomNormal
-from .layers import Activation, Dense, Dropout, Embedding, Layer, Parallel, Reshape
+from .initializers import Initializer, RandomNormal
+from .layers import Activation, Dense, Dropout, Embedding, Flatten, Layer, Parallel, Reshape
 from .layers.arguments import Shape
 from .random import Key
 from .sequential import Sequential
@@ -59,6 +59,40 @@ def pair(
     units, d_plane = (50, None) if plane is None else (400, image[:2])
     d = [Parallel([Activation("linear"), label_branch(classes, units, d_plane)]), *d]
     return named(g, ((latent_dim,), ()), d, (image, ()), dtype, seed)
+
+
+def projected(
+    g: list[Layer],
+    d: list[Layer],
+    image: Shape,
+    features: int,
+    latent_dim: int,
+    classes: int | None,
+    dtype: str,
+    seed: int | None,
+    *,
+    head: Dense,
+    label: Initializer,
+) -> Pair:
+    """Build both networks; with `classes`, G takes z beside an embedding of the label, and D's
+    logit is the inner product of the image's features with another (Miyato and Koyama, 2018).
+
+    features: how many values d makes of an image. head: what makes them a logit without classes.
+    label: how the embedding starts that does it with them.
+    """
+    d = [*d, Flatten()]
+    if classes is None:
+        return named(g, (latent_dim,), [*d, head], image, dtype, seed)
+    wide = Embedding(classes, 10, embeddings_initializer=RandomNormal(stddev=1.0))
+    judge = Embedding(classes, features, embeddings_initializer=label)
+    return named(
+        [Parallel([Activation("linear"), wide]), *g],
+        ((latent_dim,), ()),
+        [Parallel([Sequential(d), judge], merge="dot")],
+        (image, ()),
+        dtype,
+        seed,
+    )
 
 
 def named(

@@ -9,15 +9,13 @@ from .layers import (
     Activation,
     Conv2D,
     Dense,
-    Embedding,
-    Flatten,
     Layer,
     LeakyReLU,
     Parallel,
     Resampling2D,
     Reshape,
 )
-from .network_parts import Pair, halvings, named
+from .network_parts import Pair, halvings, projected
 from .sequential import Sequential
 
 SLOPE = 0.2
@@ -51,12 +49,9 @@ def r3gan(
     widths = [width << i for i in range(halvings("r3gan", size) + 1)]  # D's, at size, size/2, ...
     smallest, deepest, depth = size >> (len(widths) - 1), widths[-1], blocks * len(widths)
 
-    g: list[Layer] = []
-    if classes is not None:
-        wide = Embedding(classes, 10, embeddings_initializer=RandomNormal(stddev=1.0))
-        g += [Parallel([Activation("linear"), wide])]
     first, *more = (2 * width for width in reversed(widths))
-    g += [Dense(smallest * smallest * first, **_linear()), Reshape((smallest, smallest, first))]
+    g: list[Layer] = [Dense(smallest * smallest * first, **_linear())]
+    g += [Reshape((smallest, smallest, first))]
     g += [residual_block(first, depth) for _ in range(blocks)]
     for narrower in more:
         # a 1x1 convolution and resampling work on different axes, so they may change places: the
@@ -70,15 +65,11 @@ def r3gan(
     for wider in widths[1:]:
         d += [Resampling2D(0.5), Conv2D(wider, 1, **_linear())]
         d += [residual_block(wider, depth) for _ in range(blocks)]
-    d += [Flatten()]
-    image = (size, size, channels)
-    if classes is None:
-        return named(g, (latent_dim,), [*d, Dense(1, **_linear())], image, dtype, seed)
     features = smallest * smallest * deepest
-    start = RandomNormal(stddev=features**-0.5)  # as Dense(1) has it
-    label = Embedding(classes, features, embeddings_initializer=start)
-    judge: list[Layer] = [Parallel([Sequential(d), label], merge="dot")]
-    return named(g, ((latent_dim,), ()), judge, (image, ()), dtype, seed)
+    return projected(
+        g, d, (size, size, channels), features, latent_dim, classes, dtype, seed,
+        head=Dense(1, **_linear()), label=RandomNormal(stddev=features**-0.5),
+    )  # fmt: skip
 
 
 def residual_block(width: int, depth: int) -> Parallel:
