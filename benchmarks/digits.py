@@ -115,7 +115,7 @@ def report(results: runs.Results, minutes: float, floor: float) -> str:
     rows = []
     for method, distances in found.items():
         epochs = [len(rows) for rows in runs.measured(results[method])]
-        ratio = runs.spread([plain / np.mean(distances[1])] if distances[1] else [], 1)
+        ratio = runs.spread([float(plain / np.mean(distances[1]))] if distances[1] else [], 1)
         cells = [runs.spread(d, 2) for d in distances]
         rows.append([f"`{method}`: {SAYS[method]}", runs.spread(epochs, 0), *cells, ratio])
     rows.append(["the other half of the digits", "", "", f"{floor:.2f}", ""])
@@ -139,7 +139,7 @@ def main() -> None:
 
     results = runs.trained(
         args,
-        args.only,
+        METHODS,
         make,
         lambda _: images,
         lambda rows: bool(rows) and rows[-1]["minutes"] >= args.minutes,

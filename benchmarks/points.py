@@ -137,6 +137,11 @@ def score(mixture: Mixture, gan: mg.GAN, run: Path) -> dict[str, Any]:
     return {"modes": modes, "good": round(100 * share, 2)}
 
 
+def lasts(epochs: int, rows: runs.Rows) -> bool:
+    """Whether a run has that many epochs."""
+    return len(rows) >= epochs
+
+
 def main() -> None:
     args = runs.parsed(runs.arguments(__doc__, "runs/points", METHODS))
     count = 10 * BATCH if args.quick else POINTS
@@ -145,10 +150,10 @@ def main() -> None:
         epochs = 1 if args.quick else EPOCHS[name]
         results |= runs.trained(
             args,
-            [f"{name}-{method}" for method in args.only],
+            [f"{name}-{method}" for method in METHODS],
             make,
             partial(mixture.points, count),
-            lambda rows, epochs=epochs: len(rows) >= epochs,
+            partial(lasts, epochs),
             partial(score, mixture),
         )
     runs.write_report(args.out, report(results), results, picture(results, args.out))

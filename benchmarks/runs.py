@@ -33,7 +33,14 @@ def arguments(doc: str, out: str, methods: Iterable[str]) -> argparse.ArgumentPa
     add = parser.add_argument
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="S")
     known = list(methods)
-    add("--only", nargs="+", choices=known, default=known, metavar="METHOD", help="these alone")
+    add(
+        "--only",
+        nargs="+",
+        choices=known,
+        default=known,
+        metavar="METHOD",
+        help="train these alone",
+    )
     add("--out", type=Path, default=Path(out), help=f"folder of the runs ({out})")
     add("--report", action="store_true", help="train no GAN: report the runs that are there")
     add("--quick", action="store_true", help="a rehearsal of seconds, in a folder of its own")
@@ -60,17 +67,16 @@ def trained(
     enough: Callable[[Rows], bool],
     score: Callable[[mg.GAN, Path], dict[str, Any]],
 ) -> Results:
-    """Train what the command line asks for, and return the scores of these methods.
-
-    Of all their seeds that the folder has.
+    """Train what the command line asks for of `methods`; the scores of all that the folder has.
 
     make(method, seed): the GAN at its start. data(seed): what it learns. enough(rows): whether
     these epochs suffice. score(gan, run): the figures of an epoch.
     """
     for seed in [] if args.report else args.seeds:
         for method in methods:
-            out = args.out / f"{method}-seed{seed}"
-            scored(out, make(method, seed), data(seed), enough, score)
+            if method.rpartition("-")[2] in args.only:
+                out = args.out / f"{method}-seed{seed}"
+                scored(out, make(method, seed), data(seed), enough, score)
     return {method: found for method in methods if (found := _on_disk(args.out, method))}
 
 
@@ -241,4 +247,5 @@ def write_report(out: Path, text: str, results: Results, made: Any) -> None:
 
 
 def _of(method: str, seeds: dict[int, Rows]) -> str:
-    return f"- `{method}`: seeds {', '.join(map(str, seeds))}"
+    epochs = ", ".join(str(len(rows)) for rows in measured(seeds))
+    return f"- `{method}`: seeds {', '.join(map(str, seeds))}; epochs {epochs or 'none'}"

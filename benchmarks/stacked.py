@@ -71,7 +71,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="of 50,000 images (3)")
     args = runs.parsed(parser)
     count, samples, steps = (128, 100, 5) if args.quick else (50_000, SAMPLES, None)
-    judge = runs.judge(args.out, *mg.datasets.digits(), steps)
+    images, labels = mg.datasets.digits()
+    judge = runs.judge(args.out, images, labels, steps)
     data = stacked_digits(count)[0]
 
     def score(gan: mg.GAN, _: Path) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def main() -> None:
         return {"images": gan.step_count * gan.batch_size, **stacked_modes(images, judge)}
 
     results = runs.trained(
-        args, args.only, make, lambda _: data, lambda r: len(r) >= args.epochs, score
+        args, METHODS, make, lambda _: data, lambda r: len(r) >= args.epochs, score
     )
     real = stacked_modes(stacked_digits(samples, seed=1)[0], judge)
     panels = {"modes": "modes of 1,000", "kl": "KL, nats"}

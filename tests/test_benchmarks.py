@@ -55,15 +55,17 @@ def test_stacked(tmp_path):
     assert [row["step"] for row in log] == [row["step"] for row in rows] == [2, 4]
     report = (folder / "report.md").read_text()
     assert report in out and "every_8th" not in report and rows[0]["machine"] in report
-    assert "- `plain`: seeds 0, 1" in report
+    assert "- `plain`: seeds 0, 1; epochs 2, 2" in report
     modes = [scores(folder / f"plain-seed{seed}")[-1]["modes"] for seed in (0, 1)]
     cell = f"{np.mean(modes):.1f}"
     assert cell + (f" ({min(modes):.1f} to" if len({*modes}) > 1 else " |") in line_of(
         report, "plain"
     )
     assert (folder / "report.png").read_bytes()[:4] == b"\x89PNG"
-    call("stacked", "--report", "--only", "plain", cwd=tmp_path)  # it lists what it is asked for
-    assert "`r3gan`:" not in (folder / "report.md").read_text()
+    call("stacked", "--only", "plain", "--seeds", "2", "--epochs", "1", cwd=tmp_path)
+    report = (folder / "report.md").read_text()  # what is trained alone is reported beside all
+    assert "- `r3gan`: seeds 0, 1; epochs 2, 2" in report
+    assert "- `plain`: seeds 0, 1, 2; epochs 2, 2, 1" in report
 
 
 @pytest.mark.cpu("starts processes of its own, on the CPU")
