@@ -17,7 +17,7 @@ import numpy as np
 import minigan as mg
 from minigan import gpu
 from minigan.kernels.cpu import threads
-from minigan.layers.base import to_config
+from minigan.layers.configuration import to_config
 from minigan.run import files, folder
 from minigan.run.features import ClassifierFeatures
 from minigan.run.train import TrainingStopped

@@ -86,6 +86,9 @@ def axis(size: int, kernel: int, stride: int, padding: str) -> Axis:
     same:  out = ceil(size/stride), total padding max((out-1)*stride + kernel - size, 0),
            the odd pixel after.
     valid: out = (size-kernel)//stride + 1, no padding; ValueError when no window fits.
+
+        >>> axis(28, kernel=5, stride=2, padding="same")
+        Axis(size=28, out=14, kernel=5, stride=2, before=1)
     """
     if padding == "same":
         out = -(-size // stride)
@@ -103,6 +106,9 @@ def transposed_axis(small: int, kernel: int, stride: int, padding: str) -> Axis:
     """The axis of a transposed convolution over `small` pixels: the plain axis it is adjoint to.
 
     same:  the big side has small*stride pixels; valid: small*stride + max(kernel-stride, 0).
+
+        >>> transposed_axis(14, kernel=5, stride=2, padding="same")
+        Axis(size=28, out=14, kernel=5, stride=2, before=1)
     """
     size = small * stride + (max(kernel - stride, 0) if padding == "valid" else 0)
     return axis(size, kernel, stride, padding)

@@ -35,9 +35,10 @@ _proven: ModuleType | None = None  # CuPy, once it has shown that it can compute
 def use(name: str) -> ModuleType:
     """Choose where new arrays are born: "numpy", "cupy", or "auto" (a usable GPU, else NumPy).
 
-    Returns the array module.  RuntimeError when "cupy" is asked for and no GPU can be used: it says
-    what is missing.  "auto" says on stderr what it chose, and why.  Which GPU: the one that CuPy
-    regards as current (cupy.cuda.Device(1).use(), or CUDA_VISIBLE_DEVICES).
+    name: one of the three; ValueError for another.  Returns the array module.  RuntimeError when
+    "cupy" is asked for and no GPU can be used: it says what is missing.  "auto" says on stderr what
+    it chose, and why.  Which GPU: the one that CuPy regards as current (cupy.cuda.Device(1).use(),
+    or CUDA_VISIBLE_DEVICES).
     """
     global _module
     if name == "auto":
@@ -89,7 +90,13 @@ def xp() -> ModuleType:
 
 
 def to_numpy(array: Array) -> np.ndarray:
-    """The array on the host. A NumPy array is returned as it is."""
+    """The array on the host. A NumPy array is returned as it is.
+
+    array: of NumPy or CuPy, or what numpy.asarray takes.
+
+        >>> mg.to_numpy(mg.asarray([1, 2], "float32")).tolist()
+        [1.0, 2.0]
+    """
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
@@ -104,7 +111,7 @@ def on_gpu(array: Any) -> bool:
 
 
 def asarray(array: Any, dtype: Any = None) -> Array:
-    """The array where new arrays are born."""
+    """The array where new arrays are born, see `use`. dtype: of the result; None keeps its own."""
     return xp().asarray(array, dtype=dtype)
 
 

@@ -13,7 +13,7 @@ from .targets import Targets
 
 
 def check_networks(generator: Sequential, discriminator: Sequential) -> None:
-    """ValueError when the two networks do not fit together."""
+    """ValueError or TypeError when the two networks do not fit together."""
     for model, role in ((generator, "generator"), (discriminator, "discriminator")):
         if not isinstance(model, Sequential):
             raise TypeError(f"GAN: the {role} is a {type(model).__name__}; it must be a Sequential")
@@ -55,7 +55,8 @@ def check_second_order(layer: Layer) -> None:
         lacking, method = found
         raise TypeError(
             f"GAN: a penalty needs the second order of {lacking.name}, but "
-            f"{type(lacking).__name__} does not define {method}(); examples/own_layer.py shows how"
+            f"{type(lacking).__name__} does not define {method}(); "
+            "examples/12_own_layer.py shows how"
         )
 
 

@@ -140,6 +140,14 @@ class GAN(Sampler):
     ema: None, or the decay of a running average of G's weights, which `sample` then uses.
     batch_size, epochs: what mg.train takes when it is not told otherwise.
     seed: of every draw in training (default: that of mg.seed).
+
+    Raises ValueError or TypeError for networks that do not fit each other, or the recipe's options.
+
+        >>> gan = mg.GAN(*mg.models.mlp_digits(sizes=((16,), (16,))), latents="uniform")
+        >>> sorted(gan.train_step(np.zeros((4, 784))))
+        ['d_fake', 'd_loss', 'd_real', 'g_loss']
+        >>> gan.sample(2).shape
+        (2, 784)
     """
 
     def __init__(
@@ -207,7 +215,10 @@ class GAN(Sampler):
 
         real: images (N, H, W, C) in the generator's range; labels (N,) for conditional networks
         (others ignore them); latents=(z_d, z_g) fixes what would be drawn.  d_real and d_fake are
-        the means of D(x) and D(G(z)) in D's update.
+        the means of D(x) and D(G(z)) in D's update, of probabilities or logits: objective.score.
+        Raises, before anything moves, TypeError for images that are whole numbers and labels that
+        are not, ValueError for what has other shapes or is not finite; and MemoryError when a GPU
+        has no room.
         """
         if getattr(getattr(real, "dtype", None), "kind", "f") in "iub":
             raise TypeError(
@@ -274,7 +285,7 @@ class GAN(Sampler):
     # what the step functions use
 
     def key(self, purpose: str) -> Key:
-        """The key of a draw in the present step."""
+        """The key of a draw in the present step; purpose: what it is for."""
         return Key(self.seed, purpose, self.step_count)
 
     def fakes_for(self, n: int) -> int:
@@ -282,13 +293,13 @@ class GAN(Sampler):
         return max(1, round(n * self.fakes_per_real))
 
     def draw_latents(self, n: int, purpose: str) -> Any:
-        """What the generator takes: z, or (z, labels)."""
+        """What the generator takes for n images: z, or (z, labels). purpose: as for key."""
         key = self.key(purpose)
         z = self.noise(n, key)
         return (z, self.random_labels(n, key)) if self.conditional else z
 
     def fakes_for_d(self, z: Any) -> Any:
-        """Images for D's update: G's forward pass alone is needed, so nothing of it is kept."""
+        """Images for D's update, of z: G's forward pass alone is needed, so nothing is kept."""
         training = self.d_fakes == "training"
         images, cache = self.generator.forward(
             z, training=training, rng=self.key("dropout, fakes"), keep=False
@@ -298,11 +309,14 @@ class GAN(Sampler):
         return self.shown(images, z, "fakes, d")
 
     def shown(self, images: Array, z: Any, purpose: str) -> Any:
-        """What D takes: G's images, with noise if there is any, and the labels if G had any."""
+        """What D takes: G's images, with noise if there is any, and the labels if z has any.
+
+        purpose: the name of the noise's draw.
+        """
         return self.noised((images, z[1]) if self.conditional else images, purpose)
 
     def noised(self, images: Any, purpose: str) -> Any:
-        """Images, or (images, labels), with the present step's instance noise."""
+        """Images, or (images, labels), with the present step's noise, drawn for this purpose."""
         if not self.is_noisy:
             return images
         x = images_of(images)
@@ -320,18 +334,21 @@ class GAN(Sampler):
         return (self.step_count + 1) % self.d_steps == 0
 
     def g_value(self, d_fake: Array, d_real: Array) -> Array:
-        """G's loss on D's fakes, for the log of a step in which G stands still."""
+        """G's loss from D's logits d_fake and d_real, for the log of a step that moves D alone."""
         return self.objective.g_loss(d_fake, d_real)[0]
 
     def concatenate(self, real: Any, fake: Any) -> tuple[Any, int]:
-        """(one batch for D of real images and fakes, number of real ones)."""
+        """(one batch for D of real images and fake ones, number of real ones)."""
         if not self.conditional:
             return home(fake).concatenate([real, fake]), len(real)
         pairs = zip(real, fake, strict=True)
         return tuple(home(f).concatenate([r, f]) for r, f in pairs), len(real[0])
 
     def d_loss(self, real: Array | None, fake: Array | None) -> tuple[Array, Array, Array]:
-        """The objective's d_loss with the recipe's targets and weight; either side may be None."""
+        """The objective's d_loss with the recipe's targets and weight, from D's logits.
+
+        real or fake may be None, which leaves that side out.
+        """
         targets = {}
         if not self.targets.plain:
             for side, logits in (("real", real), ("fake", fake)):
@@ -344,7 +361,7 @@ class GAN(Sampler):
         return value * w, None if dreal is None else dreal * w, None if dfake is None else dfake * w
 
     def d_gradient(self, dlogits: Array, cache: Cache, **rows: slice) -> tuple[Any, Any]:
-        """(D's gradients, the penalties in them) of one forward pass.
+        """(D's gradients, the penalties in them) of one forward pass: its cache, its dlogits.
 
         rows: which rows of the batch are real=... and which fake=...
         """
@@ -354,7 +371,8 @@ class GAN(Sampler):
     def penalty_between(self, real: Any, fake: Any, grads: dict[str, Array]) -> Any:
         """The penalties at points between real images and fakes; their gradient is added to grads.
 
-        If one side has more images, its last ones are not used.  Labels are those of the real ones.
+        real, fake: what D takes.  If one side has more images, its last ones are not used.  Labels
+        are those of the real ones.
         """
         total: Any = 0.0
         due = [(p, EVERYWHERE) for p in self.penalties_due() if p.place == "between"]
@@ -376,14 +394,14 @@ class GAN(Sampler):
         return [p.at(step) for p in self.penalties if step % p.every == 0]
 
     def update_d(self, grads: dict[str, Array], *caches: Cache) -> None:
-        """Step D, and move its running statistics once for each of its forward passes."""
+        """Step D by grads, and move its running statistics once for each forward pass of caches."""
         self.d_optimizer.step(self.D.params, grads, self.step_count)
         self.objective.constrain(self.D.params)
         for cache in caches:
             self.D.commit(cache)
 
     def update_g(self, grads: dict[str, Array], cache: Cache) -> None:
-        """Step G, its running statistics, and the average of its weights."""
+        """Step G by grads, its running statistics by cache, and the average of its weights."""
         self.g_optimizer.step(self.generator.params, grads, self.step_count)
         self.generator.commit(cache)
         if self.ema is not None:
@@ -396,7 +414,7 @@ class GAN(Sampler):
     def report(
         self, d_loss: Any, g_loss: Any, d_real: Array, d_fake: Array, penalty: Any
     ) -> dict[str, Array]:
-        """The log of a step."""
+        """The log of a step: d_loss + penalty, g_loss, and scores of the logits d_real, d_fake."""
         score = self.objective.score
         logs = {
             "d_loss": d_loss + penalty,

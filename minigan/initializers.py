@@ -31,14 +31,21 @@ class Initializer(metaclass=Spelling):
     """Draws the first value of a parameter."""
 
     def __call__(self, shape: tuple[int, ...], dtype: Any, key: Key, fans: tuple[int, int]) -> Any:
-        """An array of this shape and dtype, drawn on the host, at home where new arrays are."""
+        """An array of this shape and dtype, drawn on the host, at home where new arrays are.
+
+        key: names the draw.  fans: (fan_in, fan_out).
+        """
         drawn = self.draw(shape, key.generator(), *fans)
         return asarray(drawn.astype(dtype))
 
     def draw(
         self, shape: tuple[int, ...], rng: np.random.Generator, fan_in: int, fan_out: int
     ) -> np.ndarray:
-        """The values in float64."""
+        """The values (shape) in float64, from the numbers of rng.
+
+        fan_in, fan_out: see the top of this file.  Raises TypeError where a subclass does not
+        define it.
+        """
         raise TypeError(f"{type(self).__name__} does not define draw()")
 
     def config(self) -> dict[str, Any]:
@@ -89,7 +96,7 @@ class GlorotUniform(Initializer):
 
 
 class GlorotNormal(Initializer):
-    """N(0, 2/(fan_in + fan_out)). Glorot and Bengio (2010)."""
+    """N(0, 2/(fan_in + fan_out)), the variance. Glorot and Bengio (2010), equation 12."""
 
     def draw(self, shape, rng, fan_in, fan_out):
         return rng.normal(0, math.sqrt(2 / (fan_in + fan_out)), shape)
@@ -98,6 +105,7 @@ class GlorotNormal(Initializer):
 class VarianceScaling(Initializer):
     """N(0, scale/fan_in): with scale=1 a linear layer keeps the variance, scale=2 is HeNormal.
 
+    LeCun et al. (1998, "Efficient BackProp"), section 4.6; He et al. (2015), equation 10.
     Raises ValueError for a scale that is not positive and finite.
     """
 
@@ -120,7 +128,7 @@ class HeNormal(Initializer):
 
 
 class HeUniform(Initializer):
-    """U(-a, a), a = sqrt(6/fan_in): the variance of HeNormal."""
+    """U(-a, a), a = sqrt(6/fan_in): the variance of HeNormal. He et al. (2015), equation 10."""
 
     def draw(self, shape, rng, fan_in, fan_out):
         limit = math.sqrt(6 / fan_in)
@@ -150,7 +158,10 @@ NAMES: dict[str, type[Initializer]] = {
 
 
 def get(spec: Any) -> Initializer:
-    """An initializer from an initializer, a name, or what `describe` gave."""
+    """An initializer from an initializer, a name, or what `describe` gave.
+
+    Raises ValueError for other names.
+    """
     if isinstance(spec, Initializer):
         return spec
     if isinstance(spec, type) and issubclass(spec, Initializer):

@@ -45,7 +45,11 @@ class Loss(metaclass=Spelling):
     """Base of the losses: checks that prediction and target match."""
 
     def __call__(self, prediction: Array, target: Any) -> tuple[Array, Array]:
-        """(value, dvalue/dprediction)."""
+        """(value, dvalue/dprediction).
+
+        prediction: floats or complex numbers.  target: numbers of its shape, or one number for all.
+        Raises TypeError for a prediction that is no such array, ValueError for another shape.
+        """
         if not hasattr(prediction, "dtype") or prediction.dtype.kind not in "fc":
             raise TypeError(f"{type(self).__name__}: the prediction must be an array of floats")
         if np.ndim(target) == 0:
@@ -64,12 +68,22 @@ class Loss(metaclass=Spelling):
         return target.astype(np.result_type(prediction.real.dtype, prediction.dtype))
 
     def compute(self, prediction: Array, target: Array) -> tuple[Array, Array]:
-        """Value and derivative of matching arrays."""
+        """Value and derivative of a prediction and a target that match.
+
+        Raises TypeError where a subclass does not define it.
+        """
         raise TypeError(f"{type(self).__name__} does not define compute()")
 
 
 class MSE(Loss):
-    """mean((p - t)^2), derivative 2 (p - t)/n."""
+    """mean((p - t)^2), derivative 2 (p - t)/n.
+
+    Over the n values of a prediction of any shape.
+
+        >>> value, dprediction = mg.MSE()(np.array([1.0, 3.0]), np.array([1.0, 1.0]))
+        >>> float(value), dprediction.tolist()
+        (2.0, [0.0, 2.0])
+    """
 
     def compute(self, prediction, target):
         difference = prediction - target
@@ -80,9 +94,14 @@ class MSE(Loss):
 class BCE(Loss):
     """Binary cross-entropy: mean(-t log p - (1-t) log(1-p)), derivative (p - t)/(p (1-p))/n.
 
+    In nats, over the n values of a prediction of any shape: probabilities p, target t.
     from_logits=True takes l with p = sigmoid(l): exact at any l, derivative (p - t)/n.  Of
     probabilities, a logarithm counts as -100 at least, and p (1-p) as 1e-12 at least, so that the
     value stays finite at p = 0 and 1 (as in PyTorch).
+
+        >>> value, dlogits = mg.BCE(from_logits=True)(np.array([0.0, 0.0]), 1)
+        >>> f"{value:.4f}", dlogits.tolist()
+        ('0.6931', [-0.25, -0.25])
     """
 
     def __init__(self, *, from_logits: bool = False) -> None:
@@ -100,13 +119,19 @@ class BCE(Loss):
 
 
 class CrossEntropy(Loss):
-    """-log p of the right class, mean over the samples.
+    """-log p of the right class, in nats, mean over the samples.
 
     prediction (N, classes), along the last axis probabilities, or any numbers with
     from_logits=True; target (N,) whole numbers, or (N, classes) probabilities t.
 
     Probabilities: value = -sum(t log p)/N, derivative -t/p/N.  Logits: p = softmax(l), derivative
     (p - t)/N, for targets that sum to one.
+    Raises ValueError for a target of another shape, and for labels that name no class (those on a
+    GPU are not looked at).
+
+        >>> value, dlogits = mg.CrossEntropy(from_logits=True)(np.zeros((1, 4)), np.array([2]))
+        >>> f"{value:.4f}", dlogits.tolist()
+        ('1.3863', [[0.25, 0.25, -0.75, 0.25]])
     """
 
     def __init__(self, *, from_logits: bool = False) -> None:

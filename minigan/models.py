@@ -43,7 +43,18 @@ def digits(
     activation: str = "sigmoid",
     seed: int | None = None,
 ) -> Pair:
-    """28x28x1 in [0, 1], or with activation="tanh" in [-1, 1]: G 1,164,289 parameters, D 40,705."""
+    """28x28x1 in [0, 1], or with activation="tanh" in [-1, 1]: G 1,164,289 parameters, D 40,705.
+
+    G: z (N, latent_dim) -> images (N, H, W, C).  D: images -> (N, 1), a probability.
+    latent_dim: the length of z.  dropout: D's rate.  dtype: of both networks.
+    classes: None, or how many: both networks then take (data, labels), labels (N,) whole numbers.
+    sizes: the widths of the layers, (G's, D's), from the input to the output.
+    activation: G's last.  seed: of the first weights (default: that of mg.seed).
+
+        >>> G, D = mg.models.digits()
+        >>> G.output_shape, sum(G.count_params()), sum(D.count_params())
+        ((28, 28, 1), 1164289, 40705)
+    """
     (stem, *ups), downs = sizes
     start: dict[str, Any] = {"kernel_initializer": normal()}
     g_stem: list[Layer] = [Dense(7 * 7 * stem), LeakyReLU(0.2), Reshape((7, 7, stem))]
@@ -78,6 +89,7 @@ def flowers(
 
     classes=102 is the published conditional form, whose transposed convolutions are k4:
     G 1,390,314, D 3,971,753.
+    Takes the arguments of models.digits, but for activation.
     """
     (stem, *ups), (first, *downs) = sizes
     start: dict[str, Any] = {"kernel_initializer": normal()}
@@ -111,7 +123,10 @@ def dcgan64(
     sizes: Sizes = ((512, 256, 128, 64), (64, 128, 256, 512)),
     seed: int | None = None,
 ) -> Pair:
-    """64x64x1 in [-1, 1], no biases: G 3,576,576 parameters, D 2,765,312."""
+    """64x64x1 in [-1, 1], no biases: G 3,576,576 parameters, D 2,765,312.
+
+    Takes the arguments of models.digits, but for activation.
+    """
     (first, *ups), (d_first, *downs) = sizes
     plain: dict[str, Any] = {"use_bias": False}
     half = {"strides": 2, "padding": "same", **plain}
@@ -137,7 +152,10 @@ def upsample64(
     sizes: Sizes = ((1024, 128, 128, 128), (64, 128, 128, 1024)),
     seed: int | None = None,
 ) -> Pair:
-    """64x64x3 in [-1, 1]: G 9,362,051 parameters, D 3,898,369."""
+    """64x64x3 in [-1, 1]: G 9,362,051 parameters, D 3,898,369.
+
+    Takes the arguments of models.digits, but for activation.
+    """
     (hidden, stem, *ups), (first, *downs, last) = sizes
     g_stem: list[Layer] = [Dense(hidden), Tanh(), Dense(8 * 8 * stem), BatchNorm(), Tanh()]
     g_stem += [Reshape((8, 8, stem))]
@@ -164,6 +182,8 @@ def mlp_digits(
     """Vectors of 784 in [0, 1], PyTorch's conventions: G 1,505,680 trainable, D 566,273.
 
     The conditional form appends a vector of the label to z and to the image.
+    G: (N, latent_dim) -> (N, 784).  D: (N, 784) -> (N, 1), a logit.
+    Takes the arguments of models.digits, but for activation.
     """
     torch: dict[str, Any] = dict.fromkeys(
         ("kernel_initializer", "bias_initializer"), "torch_uniform"
@@ -190,12 +210,19 @@ def dcgan(
     width: int = 32,
     seed: int | None = None,
 ) -> Pair:
-    """Square images of any even size in [-1, 1], after Radford et al. (2016).
+    """Square images in [-1, 1], after Radford et al. (2016).  D gives a logit.
 
-    G doubles a map of 4 to 8 pixels a side up to `size`, D halves the image down to it; both have
+    size: a side in pixels: 4, 5, 6 or 7 times a power of 2, as 28, 64, 80 or 96; at least 8.
+    channels: 1 for grey, 3 for RGB.
+    G doubles a map of 4 to 7 pixels a side up to `size`, D halves the image down to it; both have
     `width` channels at half the size, and twice as many at each halving below.
     With `classes` G takes z beside an embedding of the label, and D's logit is the inner product of
     the image's features with an embedding of the label (Miyato and Koyama, 2018).
+    latent_dim, dropout, dtype, classes, seed: as for digits.  Raises ValueError for other sizes.
+
+        >>> G, D = mg.models.dcgan(size=32, width=8)
+        >>> G.output_shape, D.output_shape
+        ((32, 32, 3), (1,))
     """
     downs = [width << i for i in range(halvings("dcgan", size))]
     return _dcgan(size, channels, downs[::-1], downs, latent_dim, dropout, classes, dtype, seed)
@@ -210,7 +237,10 @@ def clear_flowers(
     width: int = 32,
     seed: int | None = None,
 ) -> Pair:
-    """80x80x3 in [-1, 1]: the DCGAN of that size, the default of `minigan train flowers`."""
+    """80x80x3 in [-1, 1]: the DCGAN of that size, the default of `minigan train flowers`.
+
+    Takes the arguments of models.dcgan, but for size and channels.
+    """
     return dcgan(size=80, **locals())
 
 
@@ -223,9 +253,11 @@ def clear_digits(
     sizes: Sizes = ((64, 32), (32, 64, 128)),
     seed: int | None = None,
 ) -> Pair:
-    """28x28x1 in [-1, 1]: a small DCGAN, conditional unless classes=None.
+    """28x28x1 in [-1, 1]: a small DCGAN, conditional unless classes=None.  D gives a logit.
 
     The default of `minigan train digits`.
+    Takes the arguments of models.digits, but for activation; sizes from G's smallest map up to half
+    the size, and D's from there down.
     """
     return _dcgan(28, 1, *sizes, latent_dim, dropout, classes, dtype, seed)
 
@@ -288,5 +320,12 @@ ALWAYS_CONDITIONAL = ("clear_digits",)
 
 
 def get(name: str) -> Any:
-    """The function that makes the pair of this name."""
+    """The function that makes the pair of this name.
+
+    name: one of models.NAMES; ValueError for another.
+
+        >>> G, D = mg.models.get("mlp_digits")()
+        >>> G.output_shape, D.output_shape
+        ((784,), (1,))
+    """
     return registry.find("network", {n: globals()[n] for n in NAMES}, name)

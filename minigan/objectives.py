@@ -45,7 +45,10 @@ class Objective(metaclass=Spelling):
     ) -> tuple[Array, Array, Array]:
         """(value, dvalue/dreal, dvalue/dfake).
 
+        real, fake: D's logits (N, ...), each side of its own N; the derivatives have their shapes.
         A side that is None is left out of the value, and its derivative is None.
+        real_target, fake_target: what D should say, numbers or arrays of the logits' shape;
+        objectives that are not `targeted` do not look at them.
         """
         value, dreal, dfake = 0.0, None, None
         if real is not None:
@@ -57,19 +60,30 @@ class Objective(metaclass=Spelling):
         return value, dreal, dfake
 
     def real_term(self, real: Array, target: Any) -> tuple[Array, Array]:
-        """(D's loss on real images, its derivative)."""
+        """(D's loss on real images, its derivative), from the logits `real` and their target.
+
+        Raises TypeError where a subclass does not define it.
+        """
         raise TypeError(f"{type(self).__name__} does not define real_term()")
 
     def fake_term(self, fake: Array, target: Any) -> tuple[Array, Array]:
-        """(D's loss on fakes, its derivative)."""
+        """(D's loss on fakes, its derivative), from the logits `fake` and their target.
+
+        Raises TypeError where a subclass does not define it.
+        """
         raise TypeError(f"{type(self).__name__} does not define fake_term()")
 
     def g_loss(self, fake: Array, real: Array = None, target: Any = 1.0) -> tuple[Array, Array]:
-        """(value, dvalue/dfake). Only RelativisticPairing looks at real."""
+        """(value, dvalue/dfake), from `fake`, D's logits of fakes (N, ...).
+
+        Only RelativisticPairing looks at real.  target: what D should say of fakes for G's sake, of
+        those objectives that are `targeted`, but for Minimax.  Raises TypeError where a subclass
+        does not define it.
+        """
         raise TypeError(f"{type(self).__name__} does not define g_loss()")
 
     def constrain(self, params: dict[str, Array]) -> None:
-        """What D's parameters must satisfy after each update, enforced in place."""
+        """What D's parameters, params, must satisfy after each update, enforced in place."""
 
     def score(self, logits: Array) -> Array:
         """What D says about a batch, for the log: the mean of its logits."""
@@ -85,7 +99,8 @@ class CrossEntropyGAN(Objective):
 
     D minimises E[-log p(x)] + E[-log(1 - p(G(z)))], p = sigmoid of the logits: the cross-entropy
     with the targets 1 and 0.  Goodfellow et al. (2014), equation 1, with the sign of a loss.
-    logit_clip=c treats logits beyond ±c as ±c, with zero gradient.
+    logit_clip=c treats logits beyond ±c as ±c, with zero gradient.  Raises ValueError for a c that
+    is not positive.
     """
 
     targeted = True
@@ -117,6 +132,11 @@ class NonSaturating(CrossEntropyGAN):
     """G minimises -E[log D(G(z))].  Goodfellow et al. (2014), section 3.
 
     Where D rejects a fake, this has a gradient of size 1, and the minimax loss none.
+    Takes the arguments of CrossEntropyGAN: logit_clip.
+
+        >>> value, dreal, dfake = mg.NonSaturating().d_loss(np.zeros(2), np.zeros(2))
+        >>> f"{value:.4f}", dreal.tolist(), dfake.tolist()
+        ('1.3863', [-0.25, -0.25], [0.25, 0.25])
     """
 
     def g_loss(self, fake, real=None, target=1.0):
@@ -125,7 +145,10 @@ class NonSaturating(CrossEntropyGAN):
 
 
 class Minimax(CrossEntropyGAN):
-    """G minimises E[log(1 - D(G(z)))].  Goodfellow et al. (2014), equation 1."""
+    """G minimises E[log(1 - D(G(z)))].  Goodfellow et al. (2014), equation 1.
+
+    Takes the arguments of CrossEntropyGAN: logit_clip.
+    """
 
     def g_loss(self, fake, real=None, target=1.0):
         """E[log(1 - sigmoid(l))] = -E[softplus(l)], derivative -sigmoid(l)/n. Takes no target."""
@@ -141,6 +164,10 @@ class LeastSquares(Objective):
 
     Mao et al. (2017), equation 9 (a = 0, b = c = 1): E[(D(x) - 1)^2]/2 + E[D(G(z))^2]/2 for D,
     E[(D(G(z)) - 1)^2]/2 for G.
+
+        >>> value, dfake = mg.LeastSquares().g_loss(np.array([1.0, 3.0]))
+        >>> float(value), dfake.tolist()
+        (1.0, [0.0, 1.0])
     """
 
     targeted = True
@@ -160,6 +187,10 @@ class HingeGAN(Objective):
     """D wants a margin: E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]; G minimises -E[D(G(z))].
 
     Lim and Ye (2017), Miyato et al. (2018), equation 16.  At the margin itself the gradient is 0.
+
+        >>> value, dreal, dfake = mg.HingeGAN().d_loss(np.array([0.5, 2.0]), np.array([-1.0]))
+        >>> float(value), dreal.tolist(), dfake.tolist()
+        (0.25, [-0.5, 0.0], [0.0])
     """
 
     margin = 1.0
@@ -181,6 +212,11 @@ class WassersteinGAN(Objective):
     Arjovsky et al. (2017), equation 2.  That is a distance only while D's slope is bounded: by
     GradientPenalty("wgan-gp") in the GAN, by SpectralNorm layers, or by clip=c, which after each
     update cuts every parameter of D to [-c, c] (algorithm 1 of the paper, c = 0.01).
+    Raises ValueError for a clip that is not positive.
+
+        >>> value, dfake = mg.WassersteinGAN().g_loss(np.array([1.0, 3.0]))
+        >>> float(value), dfake.tolist()
+        (-2.0, [-0.5, -0.5])
     """
 
     relative = True
@@ -217,6 +253,11 @@ class RelativisticPairing(Objective):
         d_loss = E[softplus(D(G(z)) - D(x))]         g_loss = E[softplus(D(x) - D(G(z)))]
 
     With p = sigmoid of what stands inside softplus, the derivative is +-p/n.
+    Both losses raise ValueError unless they are given as many real logits as fake ones.
+
+        >>> value, dreal, dfake = mg.RelativisticPairing().d_loss(np.zeros(2), np.zeros(2))
+        >>> f"{value:.4f}", dreal.tolist(), dfake.tolist()
+        ('0.6931', [-0.25, -0.25], [0.25, 0.25])
     """
 
     pairs = relative = True
@@ -269,5 +310,5 @@ NAMES: dict[str, type[Objective]] = {
 
 
 def get(spec: Any) -> Objective:
-    """An objective from an objective, a name, or its config."""
+    """An objective from an objective, a name, or its config. Raises ValueError for other names."""
     return spec if isinstance(spec, Objective) else registry.make("objective", NAMES, spec)

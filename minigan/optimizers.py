@@ -27,6 +27,7 @@ class Optimizer(metaclass=Spelling):
     learning_rate: a number, or a Cosine (minigan/schedules.py) of the GAN's steps, or, for who
         steps it without a GAN, of its own.
     global_clipnorm: None, or the largest norm of all gradients together, see `clipped`.
+    Raises ValueError for a negative learning_rate, or a global_clipnorm that is not positive.
     """
 
     moments: tuple[str, ...] = ()
@@ -43,6 +44,8 @@ class Optimizer(metaclass=Spelling):
     ) -> None:
         """Move the parameters against their gradients, in place.
 
+        params, grads: dictionaries of arrays with the same keys and shapes, at every call those of
+        the first.  Raises ValueError where they are not.
         at: the step, from 0, that settings with a schedule are taken of; None: those taken so far.
         """
         self._check(params, grads)
@@ -66,7 +69,10 @@ class Optimizer(metaclass=Spelling):
                 self.update(p, grads[name], *(m[name] for m in moments))
 
     def update(self, p: Array, g: Array, *moments: Array) -> None:
-        """Move one array."""
+        """Move the array p along its gradient g, and the moments of both, in place.
+
+        Raises TypeError where a subclass does not define it.
+        """
         raise TypeError(f"{type(self).__name__} does not define update()")
 
     def now(self, setting: Setting) -> float:
@@ -134,7 +140,16 @@ def clipped(grads: dict[str, Array], limit: float) -> FlatDict:
 
 
 class SGD(Optimizer):
-    """p -= lr * g; with momentum mu: v = mu v + g, p -= lr * v  (PyTorch's form)."""
+    """p -= lr * g; with momentum mu: v = mu v + g, p -= lr * v  (PyTorch's form).
+
+    Robbins and Monro (1951); the momentum is Polyak's (1964).
+    Takes the arguments of Optimizer too: learning_rate, global_clipnorm.
+
+        >>> params = {"bias": np.array([1.0, 2.0])}
+        >>> mg.SGD(0.5).step(params, {"bias": np.array([1.0, 0.0])})
+        >>> params["bias"].tolist()
+        [0.5, 2.0]
+    """
 
     def __init__(
         self,
@@ -162,7 +177,10 @@ class SGD(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """v = rho v + (1-rho) g^2,  p -= lr * g / (sqrt(v) + epsilon).  Hinton (2012)."""
+    """v = rho v + (1-rho) g^2,  p -= lr * g / (sqrt(v) + epsilon).  Hinton (2012).
+
+    Takes the arguments of Optimizer too: learning_rate, global_clipnorm.
+    """
 
     moments = ("v",)
 
@@ -194,6 +212,13 @@ class Adam(Optimizer):
 
     The forms differ in where epsilon stands; epsilon=None takes the form's own.  A beta may be a
     Cosine too: the formulas then have the present step's, as PyTorch's have when it is changed.
+    Takes the arguments of Optimizer too: learning_rate, global_clipnorm.  Raises ValueError for
+    another form, and for a beta outside [0, 1).
+
+        >>> params = {"bias": np.array([1.0, 2.0])}
+        >>> mg.Adam(0.1).step(params, {"bias": np.array([3.0, 0.0])})
+        >>> params["bias"].round(5).tolist()
+        [0.9, 2.0]
     """
 
     moments = ("m", "v")
@@ -229,5 +254,5 @@ NAMES: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD, "rmsprop": RMSpro
 
 
 def get(spec: Any) -> Optimizer:
-    """An optimizer from an optimizer, a name, or its config."""
+    """An optimizer from an optimizer, a name, or its config. Raises ValueError for other names."""
     return spec if isinstance(spec, Optimizer) else registry.make("optimizer", NAMES, spec)

@@ -33,9 +33,10 @@ def r3gan(
     blocks: int = 1,
     seed: int | None = None,
 ) -> Pair:
-    """Square images of any even size in [-1, 1]: a small R3GAN.
+    """Square images in [-1, 1]: a small R3GAN (Huang et al., 2024).  D gives a logit.
 
-    G grows a map of 4 to 8 pixels a side to `size`, D shrinks the image down to it, each time
+    Takes the arguments of models.dcgan, but for dropout; width and blocks mean this:
+    G grows a map of 4 to 7 pixels a side to `size`, D shrinks the image down to it, each time
     bilinearly and by 2. D has `width` channels at full size, twice as many at each halving, and
     `blocks` residual blocks at every size; so has G, with twice the channels.
     With `classes` G takes z beside an embedding of the label, and D's logit is the inner product of
@@ -44,7 +45,7 @@ def r3gan(
     The paper's networks are larger (two blocks a size, grouped convolutions of twice as many
     channels inside them). Its G starts from a learned map, each channel times a linear function of
     z, and ends without tanh; its D ends in a convolution channel by channel before the last Dense.
-    Raises ValueError for a size that cannot be halved to 4 to 8 pixels.
+    Raises ValueError for a size that cannot be halved to 4 to 7 pixels.
     """
     widths = [width << i for i in range(halvings("r3gan", size) + 1)]  # D's, at size, size/2, ...
     smallest, deepest, depth = size >> (len(widths) - 1), widths[-1], blocks * len(widths)

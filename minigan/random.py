@@ -68,7 +68,10 @@ class Key:
 
 
 def seed(value: int) -> None:
-    """Set the seed that new layers, models and GANs take when they are not given one."""
+    """Set the seed that new layers, models and GANs take when they are not given one.
+
+    value: a whole number; 0 before the first call.  Unnamed draws are counted from the start again.
+    """
     global _seed, _calls
     _seed = int(value)
     _calls = itertools.count()

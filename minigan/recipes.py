@@ -150,6 +150,8 @@ def with_objective(recipe: Recipe, objective: Any, penalty: Any) -> tuple[Recipe
     None leaves the recipe's own.  Options of the recipe's objective that the other one knows too
     are kept.  Targets that the objective does not know are left out, and objectives that pair real
     images with fakes get as many of each, in one update, and their one term at full weight.
+    recipe: left as it is.  objective: an object, a name or a config; ValueError for another.
+    penalty: as GAN takes it.
     """
     changed: list[str] = []
     recipe = copy.deepcopy(recipe)
@@ -182,5 +184,11 @@ def with_objective(recipe: Recipe, objective: Any, penalty: Any) -> tuple[Recipe
 
 
 def get(name: str) -> Recipe:
-    """A copy of the recipe of this name."""
+    """A copy of the recipe of this name.
+
+    name: one of recipes.NAMES; ValueError for another.
+
+        >>> mg.recipes.get("digits")["update"]
+        'separate'
+    """
     return copy.deepcopy(registry.find("recipe", {n: globals()[n] for n in NAMES}, name))

@@ -45,6 +45,9 @@ class Sampler(metaclass=Spelling):
         z (n, latent_dim) and labels (n,) are drawn when they are not given: the same for the same
         seed (default: the GAN's). truncation keeps the drawn z near 0, see `noise`: images that
         are more typical, and less varied.
+
+        Raises ValueError for n below 1, z or labels that are not n, labels for a generator that
+        takes none, and truncation of a z that is given.
         """
         positive(n, "n", "sample")
         if z is not None and truncation is not None:
@@ -93,7 +96,7 @@ class Sampler(metaclass=Spelling):
         truncation: values beyond it are drawn anew until |z| <= truncation, 0.01 or more. A normal
         becomes a truncated normal (Brock, Donahue and Simonyan, "Large scale GAN training for high
         fidelity natural image synthesis", 2019, section 3.1), U(-1, 1) becomes
-        U(-truncation, truncation).
+        U(-truncation, truncation).  Raises ValueError for a smaller truncation.
         """
         rng = key.child("z").generator() if isinstance(key, Key) else key
         size = n * self.latent_dim
@@ -121,7 +124,7 @@ class Sampler(metaclass=Spelling):
         return values
 
     def random_labels(self, n: int, key: Key) -> np.ndarray:
-        """n labels, a NumPy array, each class as likely."""
+        """n labels, a NumPy array (n,), each class as likely. key: the draw's."""
         return key.child("labels").generator().integers(self.classes or 1, size=n)
 
 

@@ -19,6 +19,10 @@ class Cosine:
     R3GAN (Huang et al., 2024) so starts with a strong penalty, and a short memory of squared
     gradients, while D and G still move fast.  Raises ValueError for what is not finite, and for
     steps that are no whole number of 1 or more.
+
+        >>> rate = mg.Cosine(0.25, 0.75, steps=100)
+        >>> [round(rate.at(step), 6) for step in (0, 50, 100, 1000)]
+        [0.25, 0.5, 0.75, 0.75]
     """
 
     start: float

@@ -18,7 +18,8 @@ from .backend import home, move, on_gpu, room_for
 from .flat import FlatDict
 from .layers.activations import Activation, Elementwise, Sigmoid
 from .layers.arguments import Array, show_shape
-from .layers.base import Cache, Layer, from_config, register
+from .layers.base import Cache, Layer
+from .layers.configuration import from_config, register
 from .layers.container import Container
 from .layers.dense import Dense
 from .layers.dropout import Dropout
@@ -42,6 +43,17 @@ class Sequential(Container):
     Built at once when input_shape is given (without the batch axis; a tuple of shapes if the first
     layer is a Parallel of several inputs).  All parameters are views into one vector,
     `params.flat`, keyed <layer>.<param> with the layers' names counted as Keras counts them.
+
+    layers: objects, or their descriptions (to_config); each stands in one model alone.
+    dtype, key: as for build.  name: of the model, in tables and messages.
+    Raises TypeError and ValueError as build does, for a child that is no layer, and for one that is
+    built or comes twice.
+
+        >>> model = mg.Sequential([mg.Dense(8, activation="relu"), mg.Dense(1)], input_shape=4)
+        >>> list(model.params), model.count_params()
+        (['dense.kernel', 'dense.bias', 'dense_1.kernel', 'dense_1.bias'], (49, 0))
+        >>> model.predict(np.zeros((5, 4))).shape
+        (5, 1)
     """
 
     def __init__(
@@ -179,7 +191,10 @@ class Sequential(Container):
     def predict(self, x: Any, batch_size: int = 128) -> Array:
         """The output in inference mode, in batches; x is cast to the model's dtype and moved to it.
 
-        ValueError when x is not finite; MemoryError when a batch does not fit into a GPU's memory.
+        x: (N, *input_shape), or a tuple of such; batch_size: samples at once, as memory allows.
+        Raises ValueError when x is not finite, is empty or has another shape, for a batch_size
+        below 1 and a model that is not built; TypeError for what are no numbers; MemoryError when a
+        batch does not fit into a GPU's memory.
         """
         if batch_size < 1:
             raise ValueError(f"{self.name}: batch_size={batch_size} should be 1 or more")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import minigan as mg
-from minigan.layers.base import from_config, to_config
+from minigan.layers.configuration import from_config, to_config
 from tests.helpers import KEY, draw, watch
 
 

@@ -1,7 +1,8 @@
 """The layers. `base` has the contract; each file has the derivations of its layers."""
 
 from .activations import Activation, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Tanh
-from .base import Layer, register
+from .base import Layer
+from .configuration import register
 from .conv import Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose
 from .dense import Dense
 from .dropout import Dropout

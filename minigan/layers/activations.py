@@ -20,7 +20,8 @@ import numpy as np
 from .. import registry
 from ..kernels import ops
 from .arguments import Array
-from .base import Cache, Layer, register
+from .base import Cache, Layer
+from .configuration import register
 
 
 class Elementwise(Layer):
@@ -42,19 +43,29 @@ class Elementwise(Layer):
         cls._forget("apply", kind=None)
 
     def apply(self, x: Array, out: Array | None = None) -> Array:
-        """f(x), into `out` if it is given (which may be x itself)."""
+        """f(x), into `out` if it is given (which may be x itself).
+
+        Raises TypeError where a subclass does not define it.
+        """
         raise TypeError(f"{type(self).__name__} does not define apply()")
 
     def derivative(self, dy: Array, a: Array) -> Array:
-        """dy * f'(x), from a = f(x), or from a = x if that is what it `reads`."""
+        """dy * f'(x), from a = f(x), or from a = x if that is what it `reads`.
+
+        A class that says `overwrites` takes `out` too, the array to write into.
+        Raises TypeError where a subclass does not define it.
+        """
         raise TypeError(f"{type(self).__name__} does not define derivative()")
 
     def derivative_over(self, dy: Array, a: Array) -> Array:
-        """derivative, where dy may be written over."""
+        """derivative(dy, a), where dy may be written over."""
         return self.derivative(dy, a, dy) if self.overwrites else self.derivative(dy, a)  # type: ignore[call-arg]
 
     def derivative_tangent(self, dy: Array, ddy: Array, a: Array, ta: Array) -> Array:
-        """The derivative of derivative(dy, a) along (ddy, ta)."""
+        """The derivative of derivative(dy, a) along (ddy, ta).
+
+        Raises TypeError where a subclass does not define it.
+        """
         raise TypeError(f"{type(self).__name__} does not define derivative_tangent()")
 
     def setup(self, input_shape, key):
@@ -75,7 +86,7 @@ class Elementwise(Layer):
         return (self.derivative_tangent(kept, ddy, saved, moved) if to_input else None), {}
 
     def read(self, x: Array, y: Array) -> Array:
-        """Of an input and an output, or of their tangents, the one that derivative reads."""
+        """Of input x and output y, or of their tangents, the one that derivative reads."""
         return y if self.reads == "output" else x
 
 
@@ -91,10 +102,17 @@ class Straight(Elementwise):
 
 @register
 class LeakyReLU(Straight):
-    """y = x where x > 0, else negative_slope * x.  Maas et al. (2013).
+    """y = x where x > 0, else negative_slope * x.  Maas et al. (2013).  Any shape.
 
     dx = dy where y > 0, else negative_slope * dy: y has the sign of x.  At the kink, x = 0, the
     subgradient is negative_slope (as in PyTorch and TensorFlow).
+    Raises ValueError for a negative_slope outside [0, 1].
+
+        >>> layer = mg.LeakyReLU(0.2)
+        >>> layer.build(2)
+        (2,)
+        >>> layer.forward(np.array([[-5.0, 5.0]], "float32"))[0].tolist()
+        [[-1.0, 5.0]]
     """
 
     arguments = ("negative_slope",)
@@ -118,7 +136,7 @@ class LeakyReLU(Straight):
 
 @register
 class ReLU(Straight):
-    """y = max(x, 0).  dx = dy where y > 0, else 0; at x = 0 the subgradient is 0."""
+    """y = max(x, 0).  dx = dy where y > 0, else 0; at x = 0 the subgradient is 0.  Any shape."""
 
     overwrites = True
     kind = "leaky_relu"  # of slope 0
@@ -132,7 +150,7 @@ class ReLU(Straight):
 
 @register
 class Tanh(Elementwise):
-    """y = tanh(x).  dx = dy * (1 - y^2), ddx = ddy * (1 - y^2) - 2 * dy * y * ty."""
+    """y = tanh(x).  dx = dy * (1 - y^2), ddx = ddy * (1 - y^2) - 2 * dy * y * ty.  Any shape."""
 
     kind = "tanh"
     rising = True
@@ -150,7 +168,10 @@ class Tanh(Elementwise):
 
 @register
 class Sigmoid(Elementwise):
-    """y = 1/(1 + exp(-x)).  dx = dy * y * (1 - y), ddx = ddy * y (1 - y) + dy * (1 - 2 y) ty."""
+    """y = 1/(1 + exp(-x)).  dx = dy * y * (1 - y), ddx = ddy * y (1 - y) + dy * (1 - 2 y) ty.
+
+    Any shape.
+    """
 
     kind = "sigmoid"
     rising = True
@@ -172,6 +193,7 @@ class SiLU(Elementwise):
 
     dx = dy * f', f' = s + x s', s' = s (1 - s); and ddx = ddy * f' + dy * f'' * tx with
     f'' = s' * (2 + x (1 - 2 s)).  Not a function of y, which falls and then rises: x is saved.
+    Any shape.
     """
 
     reads = "input"
@@ -188,7 +210,7 @@ class SiLU(Elementwise):
 
 @register
 class Softmax(Elementwise):
-    """y_i = exp(x_i) / sum_j exp(x_j) along the last axis.
+    """y_i = exp(x_i) / sum_j exp(x_j) along the last axis: (N, ..., C) -> (N, ..., C).
 
     dy_i/dx_j = y_i * (delta_ij - y_j), so dx_j = y_j * (dy_j - sum_i dy_i * y_i), and
     ddx_j = ty_j * (dy_j - sum_i dy_i y_i) + y_j * (ddy_j - sum_i (ddy_i y_i + dy_i ty_i)).
@@ -223,7 +245,11 @@ class Identity(Straight):
 
 @register
 class Activation(Elementwise):
-    """An activation by name: linear, relu, leaky_relu, tanh, sigmoid, silu or softmax."""
+    """An activation by name: linear, relu, leaky_relu, tanh, sigmoid, silu or softmax.
+
+    Any shape.  leaky_relu has the slope 0.2; LeakyReLU takes another.  "linear" changes nothing.
+    activation: the name; ValueError for an unknown one.
+    """
 
     arguments: ClassVar[tuple[str, ...]] = ("activation",)
 

@@ -23,7 +23,6 @@ minigan/penalties.py.
 from __future__ import annotations
 
 import copy
-import re
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -32,8 +31,9 @@ import numpy as np
 from .. import initializers, random
 from ..backend import check_dtype, home, module_named, move, on_gpu, xp
 from ..random import Key
-from ..spelling import Spelling, did_you_mean
+from ..spelling import Spelling
 from .arguments import Array, Shape, as_shape, check_alike, check_array
+from .configuration import snake_case, to_config
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -42,7 +42,11 @@ WRT = ("both", "input", "params")
 
 
 class Cache(NamedTuple):
-    """What a forward pass leaves: `saved` for backward (None if not kept), `state` for commit."""
+    """What a forward pass leaves: `saved` for backward (None if not kept), `state` for commit.
+
+    batch and layer tell a later pass what it must be given with it: how many samples y has, and
+    whose forward pass it was.
+    """
 
     saved: Any
     state: Any = None
@@ -58,7 +62,10 @@ class First(NamedTuple):
 
 
 class Layer(metaclass=Spelling):
-    """Base of all layers. Shapes are without the batch axis; arrays are NHWC."""
+    """Base of all layers. Shapes are without the batch axis; arrays are NHWC.
+
+    Built for an input shape, it takes arrays of this shape with a batch axis, and of its dtype.
+    """
 
     arguments: ClassVar[tuple[str, ...]] = ()
     owns_output: ClassVar[bool] = False  # forward's result is new, and backward does not read it
@@ -95,49 +102,72 @@ class Layer(metaclass=Spelling):
     # what a subclass writes
 
     def setup(self, input_shape: Any, key: Key) -> Any:
-        """Create parameters and state for this input shape; return the output shape."""
+        """Create parameters and state for this input_shape; return the output shape.
+
+        key: names the draw of the weights.  Raises ValueError for a shape that the layer cannot
+        take.  Layer's own raises TypeError, as all do that a subclass must write.
+        """
         raise TypeError(f"{type(self).__name__} does not define setup()")
 
     def compute(self, x: Any, training: bool, rng: Any, keep: bool) -> tuple[Array, Cache]:
-        """The forward pass. With keep=False the cache's `saved` must be None."""
+        """The forward pass: (y, its cache). With keep=False the cache's `saved` must be None.
+
+        x, training, rng: as for forward, which has checked x.  Layer's own raises TypeError.
+        """
         raise TypeError(f"{type(self).__name__} does not define compute()")
 
     def pullback(
         self, dy: Array, saved: Any, to_input: bool, to_params: bool
     ) -> tuple[Any, dict[str, Array]]:
-        """The backward pass: (dx or None, gradients or {}), computing only what is asked for."""
+        """The backward pass: (dx or None, gradients or {}), computing only what is asked for.
+
+        dy: of y's shape.  saved: what compute left in its cache.  to_input, to_params: whether dx
+        and the gradients are asked for.  Layer's own raises TypeError.
+        """
         raise TypeError(f"{type(self).__name__} does not define pullback()")
 
     def pullback_over(
         self, dy: Array, saved: Any, to_input: bool, to_params: bool
     ) -> tuple[Any, dict[str, Array]]:
-        """pullback, for a caller who has no more use for dy: it may be written over."""
+        """pullback, for a caller who has no more use for dy: it may be written over.
+
+        Takes the arguments of pullback.
+        """
         return self.pullback(dy, saved, to_input, to_params)
 
     def compute_activated(
         self, f: Any, x: Any, training: bool, rng: Any, keep: bool
     ) -> tuple[Array, Cache]:
-        """(f(z), this layer's own cache) of an activation f behind it, computed in z if it can."""
+        """(f(z), this layer's own cache) of an activation f behind it, computed in z if it can.
+
+        Takes, behind f, the arguments of compute; keep too.
+        """
         z, cache = self.compute(x, training, rng, keep)
         return f.apply(z, out=z), cache
 
     def pullback_activated(
         self, f: Any, dy: Array, y: Array, saved: Any, to_input: bool, to_params: bool, over: bool
     ) -> tuple[Any, dict[str, Array]]:
-        """The backward pass of both, from y = f(z); with `over` dy may be written over."""
+        """The backward pass of both, from y = f(z); with `over` dy may be written over.
+
+        The rest are the arguments of pullback.
+        """
         if over:
             return self.pullback_over(f.derivative_over(dy, y), saved, to_input, to_params)
         return self.pullback(f.derivative(dy, y), saved, to_input, to_params)
 
     def pushforward(self, tx: Any, saved: Any) -> tuple[Array, Any]:
-        """(ty, what pullback_tangent needs of this pass): ty = J tx, J the Jacobian of compute."""
+        """(ty, what pullback_tangent needs of this pass): ty = J tx, J the Jacobian of compute.
+
+        tx: of x's shape.  saved: what compute left in its cache.  Layer's own raises TypeError.
+        """
         raise TypeError(
             f"{type(self).__name__} does not define pushforward() and pullback_tangent(), the "
             "derivatives of its two passes that gradient penalties need"
         )
 
     def pullback_kept(self, dy: Array, saved: Any) -> tuple[Any, Any]:
-        """(dx, what pullback_tangent needs of this pass): pullback to the input."""
+        """(dx, what pullback_tangent needs of this pass): pullback(dy, saved) to the input."""
         return self.pullback(dy, saved, True, False)[0], dy
 
     def pullback_tangent(
@@ -146,19 +176,25 @@ class Layer(metaclass=Spelling):
         """The derivative of pullback's (dx, gradients) as x moves along tx and dy along ddy.
 
         moved and kept are what pushforward and pullback_kept returned with ty and dx: of most
-        layers tx and dy themselves.
+        layers tx and dy themselves.  saved, to_input, to_params: as for pullback.  Layer's own
+        raises TypeError.
         """
         raise TypeError(f"{type(self).__name__} does not define pullback_tangent()")
 
     def commit(self, cache: Cache) -> None:
-        """Move the running state to what this forward pass found."""
+        """Move the running state to what the forward pass of this cache found, once."""
 
     # what a caller uses
 
     def build(self, input_shape: Any, dtype: Any = "float32", key: Key | None = None) -> Any:
         """Create the parameters for inputs of this shape (no batch axis); return the output shape.
 
+        input_shape: a tuple, or a number for one axis.  dtype: "float32", "float64", "complex128".
         key: names the draw of the initial weights (default: a new one under the seed of mg.seed).
+        Raises ValueError for a shape that the layer cannot take, TypeError for another dtype.
+
+            >>> mg.Conv2D(64, 3, strides=2, padding="same").build((28, 28, 1))
+            (14, 14, 64)
         """
         self.dtype = check_dtype(dtype)
         self.input_shape = as_shape(input_shape)
@@ -173,8 +209,12 @@ class Layer(metaclass=Spelling):
     ) -> tuple[Array, Cache]:
         """y and the cache that backward needs. Pure: neither x nor the layer changes.
 
-        keep=False saves nothing for backward.  rng: a minigan Key, an int or a NumPy Generator for
-        the layers that draw (Dropout); None draws anew at each call.
+        x: (N, *input_shape), or a tuple of such.  training=False is inference: BatchNorm takes its
+        running statistics, Dropout drops nothing.  keep=False saves nothing for backward.  rng: a
+        minigan Key, an int or a NumPy Generator for the layers that draw (Dropout); None draws anew
+        at each call.
+        Raises ValueError for another shape, an empty batch and a layer that is not built, TypeError
+        for another dtype, and for an x that is not where the parameters are (CPU or GPU).
         """
         x = self.check_input(x)
         self._check_home(x)
@@ -185,6 +225,17 @@ class Layer(metaclass=Spelling):
         """(dx, gradients), from dy = dLoss/dy and forward's cache. Pure.
 
         wrt="input" gives (dx, None) and wrt="params" (None, gradients), and computes no more.
+        gradients has the keys and shapes of layer.params, dx the shape of x (labels: None).
+        Raises ValueError for a dy of another shape, for a cache of another layer or without
+        anything in it, and for another wrt; TypeError for a dy of another dtype.
+
+            >>> layer = mg.Dense(2, kernel_initializer="ones")
+            >>> layer.build(3, dtype="float64")
+            (2,)
+            >>> y, cache = layer.forward(np.array([[1.0, 2.0, 3.0]]))
+            >>> dx, grads = layer.backward(np.array([[1.0, 0.0]]), cache)
+            >>> y.tolist(), dx.tolist(), grads["bias"].tolist()
+            ([[6.0, 6.0]], [[1.0, 1.0, 1.0]], [1.0, 0.0])
         """
         self._check_pass("backward", cache, wrt)
         self.check_gradient(dy, cache.batch)
@@ -194,13 +245,17 @@ class Layer(metaclass=Spelling):
     def tangent(self, tx: Any, cache: Cache) -> Array:
         """ty = J tx: the derivative of forward as its input moves along tx. Pure.
 
-        tx: of the input's shape and dtype (None where the input is labels).
+        tx: of the input's shape and dtype (None where the input is labels).  cache: forward's.
+        Raises ValueError or TypeError as backward does.
         """
         self._check_pass("tangent", cache)
         return self.pushforward(self.check_tangent(tx, cache.batch), cache.saved)[0]
 
     def input_gradient(self, dy: Array, cache: Cache) -> tuple[Any, First]:
-        """(dx, first): backward to the input, and what backward_tangent can use again. Pure."""
+        """(dx, first): backward to the input, and what backward_tangent can use again. Pure.
+
+        dy, cache, and what it raises: as for backward.
+        """
         self._check_pass("input_gradient", cache)
         self.check_gradient(dy, cache.batch)
         dx, kept = self.pullback_kept(dy, cache.saved)
@@ -213,7 +268,8 @@ class Layer(metaclass=Spelling):
 
         dy: an array, or `first` from dx, first = input_gradient(dy, cache), which spares that pass.
         ddy: of dy's shape; since backward is linear in dy, its part of the result is backward(ddy).
-        wrt: as for backward.  Pure.
+        wrt: as for backward.  Pure.  Raises ValueError when `first` is of another cache, TypeError
+        when dy is the pair (dx, first), and both as backward does.
         """
         self._check_pass("backward_tangent", cache, wrt)
         tx = self.check_tangent(tx, cache.batch)
@@ -246,14 +302,17 @@ class Layer(metaclass=Spelling):
         )
 
     def astype(self, dtype: Any) -> Self:
-        """A copy whose parameters and state have this dtype (float32, float64 or complex128)."""
+        """A copy whose parameters and state have this dtype (float32, float64 or complex128).
+
+        From complex to real the imaginary parts are dropped.  Raises TypeError for another dtype.
+        """
         dtype = check_dtype(dtype)
         return self.converted(dtype, lambda a: cast(a, dtype))
 
     def to(self, backend: str) -> Self:
         """A copy whose parameters and state live on this backend: "numpy" or "cupy".
 
-        RuntimeError, saying what is missing, when no GPU can be used.
+        RuntimeError, saying what is missing, when no GPU can be used; ValueError for other names.
         """
         module = module_named(backend)
         return self.converted(self.dtype, lambda a: move(a.copy(), module))
@@ -274,7 +333,10 @@ class Layer(metaclass=Spelling):
 
     @property
     def trainable(self) -> bool:
-        """Always True: freezing is a matter of the call, not of the layer."""
+        """Always True: freezing is a matter of the call, not of the layer.
+
+        Setting it raises AttributeError, which says how to freeze one.
+        """
         return True
 
     @trainable.setter
@@ -293,11 +355,18 @@ class Layer(metaclass=Spelling):
     def add(
         self, name: str, shape: Shape, initializer: Any, key: Key, fans: tuple[int, int]
     ) -> None:
-        """Create a trainable parameter."""
+        """Create the trainable parameter params[name] of this shape.
+
+        initializer: an object, a name or a config.  key: that of setup.  fans: (fan_in, fan_out),
+        see minigan/initializers.py.  Raises ValueError for an unknown initializer.
+        """
         self.params[name] = initializers.get(initializer)(shape, self.dtype, key.child(name), fans)
 
     def check_input(self, x: Any) -> Any:
-        """x, after its shape and dtype have been checked; a real x becomes complex if it must."""
+        """x, after its shape and dtype have been checked; a real x becomes complex if it must.
+
+        Raises ValueError and TypeError, see forward.
+        """
         self.check_built()
         return check_array(self.name, x, self.input_shape, self.dtype)
 
@@ -325,12 +394,18 @@ class Layer(metaclass=Spelling):
             )
 
     def check_gradient(self, dy: Any, batch: int | None, what: str = "dy") -> None:
-        """ValueError or TypeError when dy cannot be the gradient of the output of this forward."""
+        """ValueError or TypeError when dy cannot be the gradient of the output of this forward.
+
+        batch: how many samples that had.  what: the name of dy in the message.
+        """
         shape = (batch, *self.output_shape)
         check_alike(self.name, what, dy, shape, self.dtype, "the gradient of", "output")
 
     def check_tangent(self, tx: Any, batch: int | None) -> Any:
-        """tx, after its shape and dtype have been found to be those of forward's input."""
+        """tx, after its shape and dtype have been found to be those of forward's input.
+
+        batch: how many samples that had.  Raises ValueError or TypeError.
+        """
         if self.dtype.kind == "c" and getattr(tx, "dtype", self.dtype).kind == "f":
             tx = tx.astype(self.dtype)
         shape = (batch, *self.input_shape)
@@ -376,41 +451,6 @@ def lacks_second_order(layer: Layer) -> tuple[Layer, str] | None:
     return next((found for found in inside if found), None)
 
 
-_registry: dict[str, type[Layer]] = {}
-
-
-def register(cls: type[Layer]) -> type[Layer]:
-    """Class decorator: lets save, load and from_config find the layer by its name."""
-    _registry[cls.__name__] = cls
-    return cls
-
-
-def to_config(layer: Layer) -> dict[str, Any]:
-    """The layer as JSON: {"class": name, "config": constructor arguments}."""
-    name = type(layer).__name__
-    if _registry.get(name) is not type(layer):
-        raise TypeError(f"{name} is not registered: put @mg.register above the class")
-    return {"class": name, "config": layer.config()}
-
-
-def from_config(spec: Any) -> Layer:
-    """The unbuilt layer that `to_config` described."""
-    if not isinstance(spec, dict) or not isinstance(spec.get("config"), dict):
-        raise ValueError(f"a layer's description has 'class' and 'config', got {spec!r:.80}")
-    name = spec.get("class")
-    if name not in _registry:
-        raise ValueError(
-            f"layer class {name!r} is unknown{did_you_mean(str(name), list(_registry))}; "
-            "register your own layers with @mg.register before loading"
-        )
-    return _registry[name](**spec["config"])
-
-
-def bare_class(value: Any) -> str:
-    """A hint for an error message, if the value is a class where an object was expected."""
-    return "; write it with its brackets, as in ReLU()" if isinstance(value, type) else ""
-
-
 def describe(value: Any) -> Any:
     """A constructor argument as JSON."""
     if isinstance(value, initializers.Initializer):
@@ -427,13 +467,3 @@ def cast(array: Array, dtype: np.dtype) -> Array:
     if array.dtype.kind == "c" and dtype.kind != "c":
         array = array.real
     return array.astype(dtype)
-
-
-def snake_case(name: str) -> str:
-    """Conv2DTranspose -> conv2d_transpose, BatchNorm -> batch_normalization (Keras's names)."""
-    special = {"ReLU": "re_lu", "LeakyReLU": "leaky_re_lu", "SiLU": "si_lu"}
-    if name in special:
-        return special[name]
-    name = re.sub(r"Norm$", "Normalization", name)
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 from ..backend import check_dtype
 from ..flat import FlatDict, Views
 from .arguments import Array
-from .base import Layer, bare_class, to_config
+from .base import Layer
+from .configuration import bare_class, to_config
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
 class Container(Layer):
-    """A layer made of layers. Its params and state are keyed <child>.<name>."""
+    """A layer made of layers. Its params and state are keyed <child>.<name>.
+
+    Raises TypeError for a child that is no layer, ValueError for one that is built or comes twice.
+    """
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         super().__init__()
@@ -48,7 +52,10 @@ class Container(Layer):
         return names
 
     def build(self, input_shape: Any, dtype: Any = "float32", key: Any = None) -> Any:
-        """As Layer.build; when it fails, the children are as if they had never been built."""
+        """Layer.build, with its input_shape, dtype and key.
+
+        When it fails, the children are as if they had never been built.
+        """
         try:
             return super().build(input_shape, dtype, key)
         except Exception:
@@ -79,7 +86,7 @@ class Container(Layer):
         }
 
     def adopt(self, params: dict[str, Array], state: dict[str, Array]) -> None:
-        """Take these arrays as parameters and state, down to the last child."""
+        """Take these arrays as params and state, down to the last child."""
         self.params, self.state = params, state
         for name, child in self.children():
             adopt(child, part(params, name), part(state, name))

@@ -27,7 +27,7 @@ from ..backend import home
 from ..kernels import ops
 from ..kernels.geometry import Axis, Geometry, axis, transposed_axis
 from .arguments import Shape, one_of, pair, positive, show_shape
-from .base import register
+from .configuration import register
 from .linear import Linear
 
 
@@ -106,25 +106,25 @@ class Convolution(Linear):
         return self.output_of(self.geometry)
 
     def axis(self, size: int, which: int) -> Axis:
-        """The geometry of one axis."""
+        """The geometry of one axis of `size` pixels; which: 0 for rows, 1 for columns."""
         make = transposed_axis if self.transposed else axis
         return make(size, self.kernel_size[which], self.strides[which], self.padding)
 
     def output_of(self, geo: Geometry) -> Shape:
-        """The output shape: the small side of the geometry, or the big one if transposed."""
+        """The output shape of a geometry `geo`: its small side, or the big one if transposed."""
         sides = [a.size if self.transposed else a.out for a in geo]
         return (*sides[2 - self.axes :], self.filters)
 
     def as_image(self, shape: Shape) -> Shape:
-        """A signal's (..., time, channels) as an image of one row, (..., 1, time, channels)."""
+        """A signal's shape (..., time, channels) as that of an image, (..., 1, time, channels)."""
         return shape if self.axes == 2 else (*shape[:-2], 1, *shape[-2:])
 
     def image(self, x: Any) -> Any:
-        """The array as images."""
+        """The array x as images (N, H, W, C)."""
         return x.reshape(self.as_image(x.shape))
 
     def like(self, image: Any, shape: Shape) -> Any:
-        """The array of images in the layer's own shape."""
+        """The array `image` (N, H, W, C) in a shape of the layer's own, given without N."""
         return image.reshape(image.shape[0], *shape)
 
     @property
@@ -162,7 +162,7 @@ class Convolution(Linear):
         return self.like(taken, self.input_shape), dkernel.reshape(self.params["kernel"].shape)
 
     def cut(self, a: Any) -> list[Any]:
-        """The groups of an array, along its last axis."""
+        """The groups of an array a, along its last axis."""
         width = a.shape[-1] // self.groups
         return [a[..., i * width : (i + 1) * width] for i in range(self.groups)]
 
@@ -212,6 +212,16 @@ class Conv2D(_Plain):
 
     kernel (KH, KW, C/groups, filters).  padding="same": OH = ceil(H/stride), padded as TensorFlow
     pads; "valid": OH = (H - KH)//stride + 1, and ValueError if the kernel does not fit.
+    filters: channels of y.  kernel_size, strides: pixels, a number or (rows, columns).
+    groups: parts into which the channels are cut, each convolved alone (top of this file).
+    use_bias, activation, kernel_initializer, bias_initializer: as for Dense.
+    Raises ValueError for numbers below 1 and unknown names; build, for inputs of other axes, and
+    for groups that do not divide the channels on both sides.
+
+        >>> mg.Conv2D(8, (3, 5), strides=2, padding="same").build((28, 21, 1))
+        (14, 11, 8)
+        >>> mg.Conv2D(8, (3, 5), strides=2).build((28, 21, 1))
+        (13, 9, 8)
 
     Derivation (one axis; two axes are the same line twice).  z[n,o,d] = sum_{t,c} x[n, s*o+t-p, c]
     K[t,c,d].  Pixel i reaches z[o] through tap t exactly when s*o + t - p = i, so with dz = dL/dz
@@ -230,6 +240,12 @@ class Conv2DTranspose(_Transposed):
 
     kernel (KH, KW, filters/groups, C).  padding="same": OH = H*stride; "valid": H*stride +
     max(KH - stride, 0), as in Keras.
+    Takes the arguments of Conv2D, and raises ValueError as it does, but any kernel fits.
+
+        >>> mg.Conv2DTranspose(8, 4, strides=2, padding="same").build((7, 7, 128))
+        (14, 14, 8)
+        >>> mg.Conv2DTranspose(8, 4).build((1, 1, 100))
+        (4, 4, 8)
 
     Derivation (one axis).  It is the adjoint of the convolution of that geometry:
     z[n,i,c] = sum over (o,t) with s*o+t-p = i, and d, of x[n,o,d] K[t,c,d].  With dz = dL/dz
@@ -242,9 +258,11 @@ class Conv2DTranspose(_Transposed):
 
 @register
 class Conv1D(_Plain):
-    """Conv2D on signals (N, time, channels): the derivation's one axis.
+    """Conv2D on signals: the derivation's one axis. (N, T, C) -> (N, OT, filters), T time steps.
 
-    kernel (K, C/groups, filters).
+    kernel (K, C/groups, filters).  OT is as the sides of Conv2D.
+    Takes the arguments of Conv2D, with one number each for kernel_size and strides, in time steps,
+    and raises ValueError as it does.
     """
 
     axes = 1
@@ -252,6 +270,10 @@ class Conv1D(_Plain):
 
 @register
 class Conv1DTranspose(_Transposed):
-    """Conv2DTranspose on signals (N, time, channels). kernel (K, filters/groups, C)."""
+    """Conv2DTranspose on signals: (N, T, C) -> (N, OT, filters), T time steps.
+
+    kernel (K, filters/groups, C).  OT is as the sides of Conv2DTranspose.
+    Takes the arguments of Conv1D, and raises ValueError as it does, but any kernel fits.
+    """
 
     axes = 1

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..kernels import ops
 from .arguments import positive, show_shape
-from .base import register
+from .configuration import register
 from .linear import Linear
 
 
@@ -19,6 +19,14 @@ class Dense(Linear):
         dL/dx[n,i] = sum_j dz[n,j] K[i,j]          dx      = dz @ K^T
         dL/dK[i,j] = sum_n x[n,i] dz[n,j]          dkernel = x^T @ dz
         dL/db[j]   = sum_n dz[n,j]                 dbias   = sum of dz over n
+
+    units: how many numbers come out.  use_bias: whether there is a bias.
+    activation: the name of f, see Activation; None is f(z) = z.
+    kernel_initializer, bias_initializer: an Initializer, its name ("he_normal") or its config.
+    Raises ValueError for units below 1 and unknown names; build, for inputs that are not (N, in).
+
+        >>> mg.Dense(10, activation="relu").build(784)
+        (10,)
     """
 
     arguments = ("units", "use_bias", "activation", "kernel_initializer", "bias_initializer")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from .. import random
 from ..kernels import ops
-from .base import Cache, Fixed, register
+from .base import Cache, Fixed
+from .configuration import register
 
 
 @register
 class Dropout(Fixed):
     """In training, y = x * mask / (1 - rate), each mask element 1 with probability 1 - rate.
 
+    Any shape.  Raises ValueError for a rate that is not in [0, 1).
     Srivastava et al. (2014), in the inverted form: the mean of y is x, so inference is y = x.
     The mask is a function of forward's `rng`: the same key gives the same mask.
 

@@ -10,7 +10,8 @@ from ..backend import home
 from ..initializers import get
 from ..kernels import ops
 from .arguments import positive, show_shape
-from .base import Cache, Fixed, register
+from .base import Cache, Fixed
+from .configuration import register
 
 
 def check_range(name: str, labels: Any, classes: int) -> None:
@@ -25,11 +26,19 @@ def check_range(name: str, labels: Any, classes: int) -> None:
 class Embedding(Fixed):
     """y = table[x] for whole numbers x from 0 to classes-1: (N, ...) -> (N, ..., units).
 
-    Built with input_shape () for one label a sample.
+    Built with input_shape () for one label a sample.  classes: rows of the table, units: columns.
+    embeddings_initializer: an Initializer, its name or its config.
 
     Derivation.  With the one-hot matrix E[n,k] = 1 if x[n] = k, y = E @ table, a product that is
     linear in the table: dtable = E^T @ dy.  Whole numbers have no gradient: dx is None.
     They do not move either: tx is None, ty = 0, and backward moves along ddy to backward(ddy).
+
+    Raises ValueError for classes or units below 1; forward, TypeError for what are no whole numbers
+    and ValueError for those outside of 0 to classes-1 (on a GPU they are not looked at); tangent,
+    ValueError for a tx.
+
+        >>> mg.Embedding(10, 50).build(())
+        (50,)
     """
 
     arguments = ("classes", "units", "embeddings_initializer")

@@ -32,7 +32,10 @@ from .base import Cache, Layer
 
 
 class Linear(Layer):
-    """Base of Dense, Conv2D, Conv2DTranspose, Conv1D and Conv1DTranspose."""
+    """Base of Dense, Conv2D, Conv2DTranspose, Conv1D and Conv1DTranspose.
+
+    Subclasses write setup, product, product_dx and product_dkernel.
+    """
 
     fresh_dx = True
 
@@ -55,15 +58,18 @@ class Linear(Layer):
     # what a layer says
 
     def product(self, x: Array) -> Array:
-        """A(K) x, in a new array."""
+        """A(K) x, in a new array. Raises TypeError where a subclass does not define it."""
         raise TypeError(f"{type(self).__name__} does not define product()")
 
     def product_dx(self, dz: Array) -> Array:
-        """A(K)^T dz, in a new array."""
+        """A(K)^T dz, in a new array. Raises TypeError where a subclass does not define it."""
         raise TypeError(f"{type(self).__name__} does not define product_dx()")
 
     def product_dkernel(self, x: Array, dz: Array) -> Array:
-        """The gradient of sum(dz * A(K) x) with respect to K."""
+        """The gradient of sum(dz * A(K) x) with respect to K.
+
+        Raises TypeError where a subclass does not define it.
+        """
         raise TypeError(f"{type(self).__name__} does not define product_dkernel()")
 
     def product_gradients(self, x: Array, dz: Array) -> tuple[Array, Array]:
@@ -161,7 +167,10 @@ class Linear(Layer):
         return other
 
     def create(self, kernel_shape: Shape, outputs: int, key: Any) -> None:
-        """Create kernel and bias; both know the fans of the kernel."""
+        """Create kernel and bias; both know the fans of the kernel.
+
+        kernel_shape: (..., in, out).  outputs: the bias's length.  key: that of setup.
+        """
         fans = initializers.fans(kernel_shape)
         self.add("kernel", kernel_shape, self.kernel_initializer, key, fans)
         if self.use_bias:

@@ -10,7 +10,8 @@ import numpy as np
 from .. import random
 from ..backend import home
 from .arguments import one_of, show_shape
-from .base import Cache, Layer, from_config, register
+from .base import Cache, Layer
+from .configuration import from_config, register
 from .container import Container
 
 
@@ -21,6 +22,9 @@ class Parallel(Container):
     Built with one shape, each branch takes the same input; built with a tuple of shapes, branch i
     takes input i.  Activation("linear") is the branch that changes nothing.
 
+    layers: the branches.  merge: "concat", outputs (N, ..., A) and (N, ..., B) -> (N, ..., A + B);
+    "add", outputs of one shape; or "dot", two outputs (N, ..., A) -> (N, ..., 1).
+
     Derivation.  concat: dy is cut at the seams and branch i gets its part.  add: y = y1 + y2 + ...,
     so every branch gets dy.  dot, of two branches: y = sum_j a_j b_j along the last axis, so branch
     a gets dy * b and branch b gets dy * a (the projection of Miyato and Koyama, 2018, when a is a
@@ -30,6 +34,15 @@ class Parallel(Container):
     Second order.  concat and add are linear: tangents are joined as outputs are, and ddy is dealt
     out as dy is.  dot is a product: ty = sum_j (ta_j b_j + a_j tb_j), and branch a's part of dy,
     dy * b, moves by ddy * b + dy * tb.
+
+    Raises ValueError for another merge or number of branches; build, for outputs that cannot be
+    joined; forward, for another number of inputs, or batches that differ; tangent, for another
+    number of tangents.
+
+        >>> mg.Parallel([mg.Dense(3), mg.Dense(4)]).build(5)
+        (7,)
+        >>> mg.Parallel([mg.Dense(3), mg.Embedding(10, 3)], merge="dot").build(((5,), ()))
+        (1,)
     """
 
     arguments = ("merge",)

@@ -37,11 +37,15 @@ from typing import Any
 from ..initializers import get
 from ..kernels import ops
 from .arguments import Array, one_of, show_shape
-from .base import Cache, Layer, register
+from .base import Cache, Layer
+from .configuration import register
 
 
 class Normalization(Layer):
-    """Base of the four: the derivation above, for the group that `axes` names."""
+    """Base of the four: the derivation above, for the group that `axes` names.
+
+    Raises ValueError for an epsilon that is not between 0 and 0.1.
+    """
 
     axes: tuple[int, ...] | None = None  # summed over in a group; None: all but the last
     centred = True  # the mean is subtracted
@@ -80,11 +84,14 @@ class Normalization(Layer):
         return k.sums(a, self.axes) if self.centred else 0, k.sums(k.multiply(a, b), self.axes)
 
     def size(self, a: Array, total: Array) -> int:
-        """m: how many elements of a went into each element of a group's sum."""
+        """m: how many elements of a went into each element of `total`, the groups' sums."""
         return a.size // total.size
 
     def moments(self, x: Array, training: bool) -> tuple[Array, Array, bool]:
-        """(mean, variance, whether they are constants) of each group."""
+        """(mean, variance, whether they are constants) of each group of x.
+
+        training: as for forward; only BatchNorm asks.
+        """
         k = ops(x)
         total = k.sums(x, self.axes)
         m = self.size(x, total)
@@ -184,7 +191,7 @@ class Normalization(Layer):
 
 @register
 class BatchNorm(Normalization):
-    """Normalises each channel over the batch: (N, C), (N, T, C) or (N, H, W, C).
+    """Normalises each channel over the batch: (N, C), (N, T, C) or (N, H, W, C), the same shape.
 
     y = gamma * xhat + beta,  xhat = (x - mean) / sqrt(var + epsilon).  Ioffe and Szegedy (2015).
     In training mean and var are the batch's own, over all axes but the last; in inference they are
@@ -194,12 +201,16 @@ class BatchNorm(Normalization):
 
     momentum and epsilon default to Keras's 0.99 and 1e-3.  PyTorch's momentum 0.1 is 0.9 here.
     unbiased=True moves the running variance by the unbiased one, as PyTorch does.
+    gamma_initializer, beta_initializer: an Initializer, its name or its config.
 
     Derivation: at the top of this file.  With gamma outside,
 
         dx = gamma * s * (dy - mean(dy) - xhat * mean(dy * xhat))
 
     and in inference, where mean and var are constants, dx = gamma * s * dy.
+
+    Raises ValueError for a momentum outside [0, 1] and an epsilon that is not between 0 and 0.1;
+    build, for inputs of other axes.
     """
 
     arguments = ("momentum", "epsilon", "unbiased", "gamma_initializer", "beta_initializer")
@@ -247,13 +258,17 @@ class BatchNorm(Normalization):
 
 @register
 class LayerNorm(Normalization):
-    """Normalises within a sample: (N, C), (N, T, C) or (N, H, W, C).  Ba et al. (2016).
+    """Normalises within a sample: (N, ..., C), the same shape.  Ba et al. (2016).
 
     over="position": the C channels of each position (Keras's axis=-1).  over="sample": all values
     of a sample, as critics trained with a gradient penalty use it instead of BatchNorm, which
     would tie the samples together (Gulrajani et al., 2017).  gamma and beta are by channel.
 
     gamma varies inside the group:  dx = P (gamma * dy).
+
+    epsilon, gamma_initializer, beta_initializer: as for BatchNorm.
+    Raises ValueError for another `over`, and an epsilon that is not between 0 and 0.1; build, for
+    inputs without channels.
     """
 
     arguments = ("over", "epsilon", "gamma_initializer", "beta_initializer")
@@ -280,12 +295,15 @@ class LayerNorm(Normalization):
 
 @register
 class InstanceNorm(Normalization):
-    """Normalises each channel of each sample over its positions: (N, T, C) or (N, H, W, C).
+    """Normalises each channel of each sample over its positions: (N, ..., C), the same shape.
 
     Ulyanov et al. (2016).  epsilon defaults to 1e-3, as that of the other layers here; PyTorch's is
     1e-5, and it has no gamma and beta unless asked.
 
     gamma is outside, as in BatchNorm:  dx = gamma * P dy.
+
+    gamma_initializer, beta_initializer: as for BatchNorm.  Raises ValueError for an epsilon that is
+    not between 0 and 0.1; build, for inputs (N, C), which have no positions.
     """
 
     arguments = ("epsilon", "gamma_initializer", "beta_initializer")
@@ -311,11 +329,15 @@ class InstanceNorm(Normalization):
 
 @register
 class PixelNorm(Normalization):
-    """y = x / sqrt(mean(x^2) + epsilon) over the channels of each position: (N, ..., C).
+    """y = x / sqrt(mean(x^2) + epsilon) over the channels of each position.
 
+    (N, ..., C) -> (N, ..., C).
     Karras et al. (2018), section 4.2.  No parameters.  With m = C and no mean,
 
         dx = s * (dy - y * mean(dy * y))
+
+    Raises ValueError for an epsilon that is not between 0 and 0.1; build, for inputs without
+    channels.
     """
 
     arguments = ("epsilon",)

@@ -7,7 +7,8 @@ from typing import Any
 from ..kernels import ops
 from ..kernels.geometry import Geometry, axis
 from .arguments import one_of, pair, show_shape
-from .base import Cache, Fixed, register
+from .base import Cache, Fixed
+from .configuration import register
 
 
 class Pooling(Fixed):
@@ -44,7 +45,15 @@ class Pooling(Fixed):
 
 @register
 class MaxPooling2D(Pooling):
-    """y[o] = max over the window's pixels; padding never wins.
+    """y[o] = max over the window's pixels; padding never wins.  (N, H, W, C) -> (N, OH, OW, C).
+
+    pool_size, strides: pixels, a number or (rows, columns); strides=None is the pool_size.
+    padding: "valid" or "same", with OH and OW as of Conv2D.
+    Raises ValueError for numbers below 1 and another padding; build, for inputs of other axes and
+    for a "valid" window that does not fit.
+
+        >>> mg.MaxPooling2D(2).build((28, 28, 8))
+        (14, 14, 8)
 
     Derivation.  y[o] = x[w(o)], where w(o) is the pixel that won, so dL/dx[i] is the sum of dy[o]
     over the windows o that i won.  Of equal pixels the first in row-major order wins.  Complex
@@ -71,6 +80,9 @@ class MaxPooling2D(Pooling):
 @register
 class AveragePooling2D(Pooling):
     """y[o] = mean over those pixels of the window that lie inside the image.
+
+    (N, H, W, C) -> (N, OH, OW, C).  Takes the arguments of MaxPooling2D, and raises ValueError as
+    it does.
 
     Derivation.  y[o] = sum_i x[i]/n(o), so dL/dx[i] = the sum of dy[o]/n(o) over the windows
     that hold i: the adjoint.  Linear in x, so the tangent is the mean of tx.

@@ -10,7 +10,8 @@ import numpy as np
 from ..backend import Constant
 from ..kernels import ops
 from .arguments import is_number, show_shape
-from .base import Cache, Fixed, register
+from .base import Cache, Fixed
+from .configuration import register
 
 
 @register
@@ -27,6 +28,12 @@ class Resampling2D(Fixed):
     and is the mean of the pixels i with weights max(0, 1 - |i - c|/r), where r = 1, or n/out if it
     is wider and antialias is on.  So y = A_rows x A_cols^T with fixed matrices: the adjoint,
     dx = A_rows^T dy A_cols, and tangents, ty = A_rows tx A_cols^T, are the same kernel.
+
+    Raises ValueError for a factor that is not positive and finite; build, for inputs that are not
+    (N, H, W, C), and where nothing of them would be left.
+
+        >>> mg.Resampling2D(0.5).build((28, 28, 8))
+        (14, 14, 8)
     """
 
     arguments = ("factor", "antialias")

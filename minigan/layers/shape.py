@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from .arguments import positive, show_shape
-from .base import Cache, Fixed, register
+from .base import Cache, Fixed
+from .configuration import register
 
 
 class Renaming(Fixed):
@@ -23,7 +24,13 @@ class Renaming(Fixed):
 
 @register
 class Flatten(Renaming):
-    """(N, ...) -> (N, product of the rest), in row-major order."""
+    """(N, ...) -> (N, product of the rest), in row-major order.
+
+    dx is dy in x's shape.
+
+        >>> mg.Flatten().build((7, 7, 64))
+        (3136,)
+    """
 
     def setup(self, input_shape, key):
         return (math.prod(input_shape),)
@@ -31,7 +38,15 @@ class Flatten(Renaming):
 
 @register
 class Reshape(Renaming):
-    """(N, ...) -> (N, *target_shape), in row-major order; one side may be -1."""
+    """(N, ...) -> (N, *target_shape), in row-major order; one side may be -1.
+
+    target_shape: without the batch axis; a side of -1 takes what the others leave.
+    Raises ValueError for a second -1 and for other sides below 1; build, where the values of a
+    sample do not fill it.
+
+        >>> mg.Reshape((7, 7, -1)).build(3136)
+        (7, 7, 64)
+    """
 
     arguments = ("target_shape",)
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..backend import asarray, home
 from .arguments import Array
-from .base import Cache, Layer, bare_class, from_config, register
+from .base import Cache, Layer
+from .configuration import bare_class, from_config, register
 from .linear import Linear
 
 TINY = 1e-12  # keeps a kernel of zeros from dividing by zero
@@ -27,7 +28,8 @@ class Stretch(NamedTuple):
 class SpectralNorm(Layer):
     """The layer with kernel / sigma instead of its kernel.  Miyato et al. (2018).
 
-    layer: a Dense layer or a convolution.  With the kernel as a matrix W, (all else, outputs), and
+    layer: a Dense layer or a convolution, not built; a copy of it is taken.  Shapes are its own, as
+    (N, in) -> (N, units).  With the kernel as a matrix W, (all else, outputs), and
     a unit vector u that the state keeps, one power iteration estimates the largest singular value:
 
         a = W u,  v = a/|a|        b = W^T v,  sigma = |b|,  u' = b/sigma
@@ -49,6 +51,11 @@ class SpectralNorm(Layer):
 
     Second order.  The parameters stay while x moves along tx, so sigma stays: dG/dh goes through
     the same linear map.
+
+    Raises TypeError for any other layer, ValueError for one that is built.
+
+        >>> mg.SpectralNorm(mg.Conv2D(64, 4, strides=2, padding="same")).build((28, 28, 1))
+        (14, 14, 64)
     """
 
     arguments = ("layer",)
@@ -85,7 +92,7 @@ class SpectralNorm(Layer):
         return y, Cache(saved, stretch.u if training else None)
 
     def divided(self, sigma: Array) -> Linear:
-        """The layer inside, with kernel / sigma."""
+        """The layer inside, with kernel / sigma instead of its kernel."""
         inner = copy.copy(self.layer)
         inner.dtype = self.dtype
         inner.params = {**self.params, "kernel": self.params["kernel"] / sigma}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..kernels import ops
 from .arguments import pair, show_shape
-from .base import Cache, Fixed, register
+from .base import Cache, Fixed
+from .configuration import register
 
 
 @register
@@ -13,6 +14,12 @@ class UpSampling2D(Fixed):
 
     Derivation.  y[i, j] = x[i // fh, j // fw], so dL/dx[a, b] is the sum of dy over the block of
     (a, b).  Linear in x: tangents are upsampled as images are.
+
+    size: pixels, a number or (fh, fw).  Raises ValueError for less than 1; build, for inputs that
+    are not (N, H, W, C).
+
+        >>> mg.UpSampling2D((2, 3)).build((4, 4, 8))
+        (8, 12, 8)
     """
 
     arguments = ("size",)

@@ -72,7 +72,7 @@ class Dataset(tuple):
 
 
 def check_enough(count: int, batch_size: int) -> None:
-    """Warn when `count` images are fewer than a batch; fewer than two raise ValueError."""
+    """Warn when `count` images are fewer than batch_size; fewer than two raise ValueError."""
     if count < 2:
         raise ValueError(
             f"training needs images that differ, at least two and better thousands; got {count}"
@@ -88,7 +88,11 @@ def check_enough(count: int, batch_size: int) -> None:
 def check_labels(
     labels: Any, count: int, classes: int | None = None, where: str = "labels"
 ) -> np.ndarray:
-    """Labels as int64 (count,), each 0 or more and, if `classes` is given, below it."""
+    """The labels as int64 (count,), each 0 or more and, if `classes` is given, below it.
+
+    where: what a message calls them. Raises ValueError for others, TypeError for what are no whole
+    numbers.
+    """
     labels = np.asarray(labels)
     if labels.shape != (count,):
         raise ValueError(

@@ -22,7 +22,7 @@ import minigan as mg
 
 from ..kernels import cpu
 from ..kernels.cpu import threads
-from ..layers.base import from_config, to_config
+from ..layers.configuration import from_config, to_config
 from .profile import Profile
 
 CHECK_STEPS, CHECK_RATE = 3, 0.01

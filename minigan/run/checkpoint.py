@@ -15,7 +15,7 @@ import numpy as np
 
 from ..flat import write
 from ..initializers import Initializer
-from ..layers.base import from_config, to_config
+from ..layers.configuration import from_config, to_config
 from ..layers.container import Container
 from ..random import Key
 from ..sequential import Sequential
@@ -25,11 +25,20 @@ FORMAT = 1
 
 
 def save(path: str | os.PathLike, model: Sequential) -> None:
-    """Write a built Sequential to `path` as safetensors, atomically.
+    """Write a built Sequential, the model, to `path` as safetensors, atomically.
 
     Raises WriteError (an OSError) when the disk does not take it, TypeError for anything but a
     Sequential, ValueError for one that is not built, and for complex128, which safetensors cannot
     hold.
+
+        >>> import os, tempfile
+        >>> model = mg.Sequential([mg.Dense(2)], input_shape=3)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "model.safetensors")
+        ...     mg.save(path, model)
+        ...     again = mg.load(path)
+        >>> bool((again.params.flat == model.params.flat).all())
+        True
     """
     if not isinstance(model, Sequential):
         raise TypeError(f"mg.save: expected a Sequential, got a {type(model).__name__}")

@@ -46,6 +46,10 @@ def digits() -> Dataset:
 
     Returns images, uint8 (10000, 28, 28, 1), white on black, and labels, int64 (10000,), sorted
     by class. Source and licence: minigan/run/data/NOTICE.md.
+
+        >>> images, labels = mg.datasets.digits()
+        >>> images.shape, images.dtype.name, labels.shape
+        ((10000, 28, 28, 1), 'uint8', (10000,))
     """
     with (resources.files("minigan.run") / "data" / "digits.npz").open("rb") as file:
         with np.load(file, allow_pickle=False) as arrays:
@@ -107,7 +111,11 @@ def load(
 
 
 def load_again(spec: str | os.PathLike, **options: Any) -> Dataset:
-    """The data of a run, where they were then. ValueError tells how to say where they are now."""
+    """load(spec, **options), the data of a run, where they were then.
+
+    Raises ValueError, which tells how to say where they are now; WriteError (an OSError) when a
+    download cannot be kept.
+    """
     try:
         return load(spec, **options)
     except WriteError:
@@ -155,7 +163,11 @@ def resized(
     fit: str = "crop",
     progress: bool = False,
 ) -> Dataset:
-    """The same data set with images of this size and these channels; None leaves them."""
+    """The same data set with images of this size and these channels; None leaves them.
+
+    data: uint8 (N, H, W, C). size: a side in pixels, or (height, width). fit: see `folder`.
+    progress: show a bar on stderr. Raises ValueError for other arguments, and an image that fails.
+    """
     from PIL import Image
 
     images, labels = data

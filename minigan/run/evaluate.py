@@ -64,6 +64,7 @@ def evaluate(
         and where copies are counted an image and its mirror image are the same.
     seed: of the choice of real images, which has three parts of N = min(S, M/2) images: samples are
         compared with one half of the data, and so is the other half in their place.
+    progress: called with a line of text for each part of the work, or None.
 
     The result has `figures`, {name: {"samples", "real", "better"}}:
 

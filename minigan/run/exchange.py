@@ -77,7 +77,8 @@ def export_weights(model: Sequential, *, layout: str) -> dict[str, np.ndarray]:
     """A model's parameters and state by the other world's names, in its layouts, as copies.
 
     layout: "torch" or "keras"; see the table at the top of this file.  Of the module that
-    `export_torch` writes it is the state_dict.
+    `export_torch` writes it is the state_dict.  Raises TypeError for a model that is not a built
+    Sequential, ValueError for another layout and for arrays that PyTorch has no name for.
     """
     return {
         slot.name: np.array(to_numpy(slot.array).transpose(slot.axes), order="C")

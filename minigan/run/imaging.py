@@ -34,6 +34,9 @@ def image_grid(
     black. Raises ValueError or TypeError for other shapes and dtypes, non-finite values, no
     images, a picture of more than 100 million pixels, and, without `value_range`, for floats
     outside [-1, 1].
+
+        >>> mg.image_grid(np.zeros((10, 28, 28, 3)), gap=2).shape
+        (88, 118, 3)
     """
     tiles = _as_uint8(as_nhwc(_to_numpy(images)), value_range)
     n, h, w, c = tiles.shape

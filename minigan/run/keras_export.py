@@ -51,7 +51,7 @@ def load(path):
 def export_keras(
     folder: str | os.PathLike, model: Sequential, *, role: str = "generator", about: str = ""
 ) -> list[Path]:
-    """Write a model as generator_keras.py, source for Keras 3, and generator_keras.npz.
+    """Write a model as folder/generator_keras.py, source for Keras 3, and generator_keras.npz.
 
     load(path) in the source gives the model with these weights.  To bring back weights that were
     trained further, `mg.import_weights(model, weights, layout="keras")` with

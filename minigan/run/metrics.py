@@ -27,6 +27,11 @@ def frechet_distance(a: Any, b: Any) -> float:
     (Heusel et al., 2017, equation 6). The root of S_a S_b, which is not symmetric, has the same
     trace as that of the symmetric product here, whose eigenvalues are real. In float64. Raises
     ValueError for other shapes and values that are not finite.
+
+        >>> from minigan.run.metrics import frechet_distance
+        >>> a = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 2.0]])
+        >>> f"{frechet_distance(a, a + [3.0, 0.0]):.6f}"
+        '9.000000'
     """
     a, b = _features("frechet_distance", 2, a=a, b=b)
     s_a, s_b = np.atleast_2d(np.cov(a.T)), np.atleast_2d(np.cov(b.T))

@@ -36,7 +36,8 @@ def mnist(split: str = "train", progress: bool = False) -> Dataset:
     Returns images, uint8 (N, 28, 28, 1), white on black, and labels, int64 (N,).
     The cache is the folder in the environment variable MINIGAN_CACHE, by default the user's cache
     folder. Its files are compared with their checksums; once they are there nothing is downloaded.
-    Raises OSError when no mirror gives them, WriteError when they cannot be kept.
+    Raises OSError when no mirror gives them, WriteError when they cannot be kept, ValueError for
+    another split.
     """
     if split not in SPLITS:
         hint = did_you_mean(split, [*SPLITS])

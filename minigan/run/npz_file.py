@@ -31,7 +31,7 @@ _DENSEST = 100  # times that a large array may be larger than its packed form
 
 
 def npz(path: str | os.PathLike) -> Dataset:
-    """Read a file made by np.savez: "images" and, where there are classes, "labels" and "names".
+    """Read the file at `path`, made by np.savez: "images" and, with classes, "labels" and "names".
 
     images: uint8 (N, H, W, C) with C = 1 or 3, or (N, H, W). labels: whole numbers, (N,). names:
     those of the classes 0, 1, ..., as strings.

@@ -27,8 +27,9 @@ def export_onnx(
 ) -> list[Path]:
     """Write a model as an ONNX file, atomically: the bytes are a function of the model alone.
 
-    Arguments and errors as for `to_onnx`; besides, FileExistsError where another file is already,
-    and WriteError when the disk does not take it.  Returns the path, in a list.
+    path: of the file.  model, role, about, and what it raises: as for `to_onnx`; besides,
+    FileExistsError where another file is already, and WriteError when the disk does not take it.
+    Returns the path, in a list.
     """
     proto = to_onnx(model, role=role, about=about)
     return write_new({path: proto.SerializeToString(deterministic=True)})

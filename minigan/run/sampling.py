@@ -81,7 +81,7 @@ class SavedGenerator(Sampler):
         label: int | str | None = None,
         truncation: float | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """What `images` gives, a few at a time."""
+        """What `images` gives, a few at a time. Takes the arguments of images."""
         positive(count, "count", "images")
         number = self.class_number(label)
         rng = Key(self.seed if seed is None else seed, "sample").child("z").generator()
@@ -91,7 +91,10 @@ class SavedGenerator(Sampler):
             yield self.draw(self.noise(n, rng, truncation), labels), labels
 
     def draw(self, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
-        """uint8 images (N, *image_shape) of latents (N, latent_dim), and labels for classes."""
+        """uint8 images (N, *image_shape) of latents z (N, latent_dim), and labels for classes.
+
+        Raises ValueError when they are not finite.
+        """
         images = np.empty((len(z), *self.image_shape), np.uint8)
         for batch in (slice(k, k + _BATCH) for k in range(0, len(z), _BATCH)):
             some = None if labels is None else labels[batch]
@@ -103,13 +106,19 @@ class SavedGenerator(Sampler):
         return images
 
     def labels(self, turns: np.ndarray, number: int | None = None) -> np.ndarray | None:
-        """Labels: all `number`, else the classes in turn; None for a generator without classes."""
+        """Labels (N,): all `number`, else by turns (N,), 0, 1, ..., the classes in turn.
+
+        None for a generator without classes.
+        """
         if self.classes is None:
             return None
         return turns % self.classes if number is None else np.full(turns.shape, number)
 
     def class_number(self, wanted: int | str | None) -> int | None:
-        """The number of a class, from its name, or its number as a number or text; a name wins."""
+        """The number of the class wanted, by its name, or its number as such or as text.
+
+        A name wins. None for None. Raises ValueError for what is no class.
+        """
         if wanted is None:
             return None
         if self.classes is None:

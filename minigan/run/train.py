@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..gan import GAN
-from ..layers.base import to_config
+from ..layers.configuration import to_config
 from ..random import Key
 from . import checkpoint, datasets
 from .folder import RunFolder, read_config, refuse_used, where
@@ -92,6 +92,7 @@ def resume(
 
     data: the same data again, for a run that was started from arrays; None reads what it was
         started with. epochs: how many in all instead; more of them prolong a finished run.
+    on_epoch, progress: as for train.
     optimizers: options to change from here on, {"g_optimizer": {"learning_rate": 1e-4}, ...};
         config.json keeps them, and from which step on they hold.
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import minigan as mg
-from minigan.layers import base
-from minigan.layers.base import Cache, from_config, snake_case, to_config
+from minigan.layers import configuration
+from minigan.layers.base import Cache
+from minigan.layers.configuration import from_config, snake_case, to_config
 from tests.helpers import CASES, both, built, every_case, inputs, same
 
 
@@ -44,7 +45,7 @@ def test_the_same_key_gives_the_same_weights(name):
 
 def test_every_layer_has_a_case():
     covered = {type(make()) for make, _, _ in CASES.values()}
-    assert covered == set(base._registry.values()) & {
+    assert covered == set(configuration._registry.values()) & {
         v for v in vars(mg).values() if isinstance(v, type)
     } | {mg.Sequential}
 
@@ -80,7 +81,7 @@ def test_a_layer_of_ones_own():
         mg.register(Doubled)
         assert from_config(to_config(Doubled(3.0))).factor == 3.0
     finally:
-        base._registry.pop("Doubled", None)
+        configuration._registry.pop("Doubled", None)
     model = mg.Sequential([Doubled(3.0)], input_shape=(2,))
     y, cache = model.forward(np.ones((1, 2), "float32"))
     assert y.tolist() == [[3.0, 3.0]]

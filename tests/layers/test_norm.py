@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigan as mg
-from minigan.layers.base import from_config, to_config
+from minigan.layers.configuration import from_config, to_config
 from minigan.numeric import Numeric, compare
 from tests.helpers import built, draw
 

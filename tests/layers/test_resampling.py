@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigan as mg
-from minigan.layers.base import from_config, to_config
+from minigan.layers.configuration import from_config, to_config
 from tests.helpers import draw
 
 factors = st.sampled_from([0.5, 0.4, 0.75, 1.0, 1.3, 2.0, 3.0])
