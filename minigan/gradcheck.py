@@ -197,6 +197,10 @@ class LayerCheck:
     def rows(self) -> Iterator[Row]:
         values = self.values()
         grads = self.gradients(self.layer.astype("float64"), values)
+        misshapen = list(self.misshapen(grads, values))
+        yield from misshapen
+        if misshapen:
+            return
         for name, g in grads.items():
             numeric = Numeric(self.loss, values, name, self.engine)
             yield compare(self.what, name, g, numeric, self.rng, name in self.null)
@@ -214,18 +218,34 @@ class LayerCheck:
         else:
             yield from self.rounded("float32", self.layer.astype("float32"), values, grads)
 
+    def misshapen(self, grads: dict[str, Array], values: dict[str, Array]) -> Iterator[Row]:
+        """A row for each gradient that is not of the shape of what it belongs to."""
+        for name, g in grads.items():
+            if name not in values:
+                note = f"a gradient of nothing: there are {', '.join(values)}"
+            elif g.shape != values[name].shape:
+                note = f"the gradient has shape {g.shape}, {name} itself {values[name].shape}"
+            else:
+                continue
+            yield Row(self.what, name, "shape", float("nan"), 0.0, "FAIL", note)
+
     def contract(self) -> Iterator[Row]:
         """Purity: nothing given is changed, a second cache changes nothing, wrt changes nothing."""
+
+        def both(each: Layer, x: Any) -> tuple[Any, ...]:
+            y, cache = self.forward(each, x)
+            dx, grads = each.backward(self.dy[::-1], cache)
+            return y, dx, dict(grads or {})
+
         layer = self.layer.astype("float64")
         before = _copies(self.x)
         y, cache = self.forward(layer, self.x)
         kept = y.copy()
-        other, _ = layer.forward(self.x, training=self.training, rng=self.key, keep=False)
+        other, empty = layer.forward(self.x, training=self.training, rng=self.key, keep=False)
         dy = self.dy.copy()
         dx, grads = layer.backward(dy, cache)
         third = tuple(a[::-1] for a in self.x) if isinstance(self.x, tuple) else self.x[::-1]
-        _, cache_3 = self.forward(layer, third)
-        layer.backward(dy[::-1], cache_3)
+        passed, fresh = (both(each, third) for each in (layer, self.layer.astype("float64")))
         dx_again, _ = layer.backward(dy, cache, wrt="input")
         _, grads_again = layer.backward(dy, cache, wrt="params")
         faults = {
@@ -233,6 +253,8 @@ class LayerCheck:
             "backward changed dy": not same(dy, self.dy),
             "y changed after it was returned": not same(y, kept),
             "keep=False gives another y": not same(other, kept),
+            "keep=False keeps a cache": empty.saved is not None,
+            "a second call differs from a first one with the same input": not same(passed, fresh),
             "wrt='input' gives another dx, or a cache does not last": not same(dx, dx_again),
             "wrt='params' gives other gradients, or a cache does not last": not same(
                 grads, grads_again
@@ -262,7 +284,10 @@ class LayerCheck:
         if scale < NULL:
             return Row(self.what, "hessian", "complex", 0.0, 1e-11, "null", "linear in its input")
         error = abs(left - right) / scale
-        return Row(self.what, "hessian", "complex", error, 1e-11, verdict(error, 1e-11))
+        note = (
+            "" if error <= 1e-11 else "not symmetric: the gradients are not those of one function"
+        )
+        return Row(self.what, "hessian", "complex", error, 1e-11, verdict(error, 1e-11), note)
 
     def rounded(
         self,

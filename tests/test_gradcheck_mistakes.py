@@ -114,6 +114,57 @@ def test_a_keep_false_that_computes_something_else_is_caught():
     assert "keep=False gives another y" in notes(failing(Wrong()))
 
 
+def test_a_keep_false_that_keeps_is_caught():
+    class Wrong(Own):
+        def compute(self, x, training, rng, keep):
+            return super().compute(x, training, rng, True)
+
+    assert "keep=False keeps a cache" in notes(failing(Wrong()))
+
+
+@pytest.mark.cpu("its mistakes are made with NumPy")
+def test_values_of_the_first_call_that_are_kept_are_caught():
+    class Wrong(Own):
+        first = None
+
+        def pullback(self, dy, saved, to_input, to_params):
+            if self.first is None or self.first.dtype != saved.dtype:
+                self.first = saved
+            return super().pullback(dy, self.first, to_input, to_params)
+
+    for engine in ("auto", "five-point"):
+        found = notes(failing(Wrong(), engine=engine))
+        assert "contract: a second call differs from a first one" in found
+
+
+@pytest.mark.parametrize("axis", [(), (0,), (0, 1, 2)])
+def test_a_gradient_of_another_shape_is_caught(axis):
+    """A sum left out, and too many axes summed."""
+
+    class Wrong(Own):
+        def pullback(self, dy, saved, to_input, to_params):
+            dx, _ = super().pullback(dy, saved, to_input, False)
+            return dx, {"w": (saved**2 * dy).sum(axis=axis)} if to_params else {}
+
+    (row,) = failing(Wrong(), (3, 3)).failures
+    assert row.quantity == "w" and row.note.endswith("w itself (3,)")
+
+
+def test_a_gradient_of_nothing_is_caught():
+    class Wrong(Own):
+        def pullback(self, dy, saved, to_input, to_params):
+            dx, grads = super().pullback(dy, saved, to_input, to_params)
+            return dx, {"v": grads["w"]} if to_params else {}
+
+    assert notes(failing(Wrong())) == "v: a gradient of nothing: there are input, w"
+
+
+def test_a_hessian_that_is_not_symmetric_says_so():
+    report = failing(changed(dw=lambda d: d / 9))
+    (row,) = [row for row in report.failures if row.quantity == "hessian"]
+    assert "not those of one function" in row.note
+
+
 def test_a_wrt_that_computes_something_else_is_caught():
     class Wrong(Own):
         def pullback(self, dy, saved, to_input, to_params):
