@@ -13,7 +13,7 @@ from .layers.activations import Activation
 from .layers.base import Layer
 from .layers.merge import Parallel
 from .layers.shape import Renaming
-from .numeric import Array, Numeric, Row, compare, same
+from .numeric import FEW, Array, Numeric, Row, compare, same
 from .optimizers import SGD, Optimizer
 from .random import Key
 from .secondcheck import on_gpu_row
@@ -72,7 +72,7 @@ def gan_rows(gan: GAN, batch: int, seed: int) -> Iterator[Row]:
         for name, g in grads.items():
             numeric = Numeric(value, values, name, "complex")
             what = f"GAN {gan.update}: {loss}{added if side == 'd' else ''}"
-            yield compare(what, name, g, numeric, rng, name in null, 0, largest)
+            yield compare(what, name, g, numeric, rng, name in null, FEW, largest)
     if gan.generator.home is not np:
         _, *found = move(step("float64", {}, {}, "cupy"), np)
         for loss, there, grads in zip(("d_loss", "g_loss"), found, (d_grads, g_grads), strict=True):

@@ -12,6 +12,7 @@ STEP = 1e-20
 TOLERANCE = {"complex": 1e-11, "five-point": 1e-6}
 NULL = 1e-12  # a gradient declared null is smaller than this
 ELEMENTS = 200  # arrays up to this size are compared element by element
+FEW = 8  # and up to this one where a step is dear: three directions of two signs may all be equal
 DIRECTIONS = 3
 
 Array = Any

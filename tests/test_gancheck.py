@@ -61,3 +61,12 @@ def test_biases_that_shift_all_logits_alike_are_null_where_only_differences_coun
     D = mg.Sequential([mg.Dense(6), mg.LeakyReLU(), *ENDS[end]()], input_shape=(4,))
     report = mg.check_gradients(mg.GAN(G, D, objective="wasserstein", update="joint"))
     assert report.ok and any(row.verdict == "null" for row in report.rows), str(report)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_gradient_of_two_elements_is_never_taken_for_a_rearranged_one(seed):
+    def perceptron(outputs):
+        return mg.Sequential([mg.Dense(4), mg.Dense(outputs)], input_shape=(2,))
+
+    report = mg.check_gradients(mg.GAN(perceptron(2), perceptron(1), seed=seed), seed=seed)
+    assert report.ok, str(report)
