@@ -3,7 +3,7 @@
     python benchmarks/digits.py [--seeds 0 1 2] [--only dcgan r1 ...] [--minutes 3]
 
 The embedded digits without labels, 28x28.  `dcgan` is the plain one of tutorials (Radford et al.,
-2016; examples/plain_dcgan.py).  The others have the networks of `minigan train digits`, smaller but
+2016).  The others have the networks of `minigan train digits`, smaller but
 with one halving more in D; batches of 16 instead of 64, and so more steps a minute; both losses at
 the same weights, a faster learning rate that falls, and an average of the generator's weights,
 which is what is sampled.  D moves once for each step of G.  Where there is a penalty on the slope

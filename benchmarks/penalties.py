@@ -1,6 +1,6 @@
 """What a gradient penalty costs: D's step with it over D's step without, side by side.
 
-    python examples/time_penalties.py [NAME ...] [--backend cupy]
+    python benchmarks/penalties.py [NAME ...] [--quick] [--backend cupy]
 
 For each network: the median over alternating rounds of the time of D's step (forward and backward
 of a real and a fake batch, and Adam; the penalties' passes where there are any), as a ratio to the
@@ -19,13 +19,14 @@ from minigan.gan import EVERYWHERE
 parser = argparse.ArgumentParser()
 parser.add_argument("names", nargs="*", metavar="NAME", help="networks (default: all five)")
 parser.add_argument("--backend", choices=["numpy", "cupy", "auto"], help="where arrays live")
+parser.add_argument("--quick", action="store_true", help="a rehearsal: two images, one round")
 args = parser.parse_args()
 if args.backend:
     mg.use(args.backend)
 
 BATCHES = {"mlp_digits": 128, "digits": 128, "dcgan64": 64, "upsample64": 32, "flowers": 32}
 PENALTIES = {"none": None, "R1": "r1", "wgan-gp": "wgan-gp", "R1 + R2": ["r1", "r2"]}
-ROUNDS = 11
+ROUNDS = 1 if args.quick else 11
 
 
 def d_step(gan, real, fake):
@@ -55,7 +56,7 @@ def seconds(function, *args):
 print(f"{'network':<12}{'ms without':>11}  " + "  ".join(f"{name:>16}" for name in PENALTIES))
 for name in args.names or BATCHES:
     gans = {label: mg.GAN(*mg.models.get(name)(), penalty=p) for label, p in PENALTIES.items()}
-    shape = (2, BATCHES[name], *gans["none"].discriminator.input_shape)
+    shape = (2, 2 if args.quick else BATCHES[name], *gans["none"].discriminator.input_shape)
     real, fake = mg.asarray(np.random.default_rng(0).random(shape, dtype=np.float32))
     for gan in gans.values():
         seconds(d_step, gan, real, fake)  # the first finds no memory to use again

@@ -92,7 +92,7 @@ def clone(tmp_path_factory):
     """A copy of the files that the package is built from."""
     clone = tmp_path_factory.mktemp("clone") / "checkout"
     clone.mkdir()
-    for folder in ("minigan", "kernels", "tests", "examples", "benchmarks"):
+    for folder in ("minigan", "kernels", "tests", "docs", "examples", "benchmarks"):
         if (ROOT / folder).is_dir():
             ignore = shutil.ignore_patterns(*JUNK)
             shutil.copytree(ROOT / folder, clone / folder, ignore=ignore)
