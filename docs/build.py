@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 from html.parser import HTMLParser
@@ -26,31 +27,36 @@ class Page(HTMLParser):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.links: list[str] = []
+        self.links: list[str] = []  # what a reader may follow
+        self.parts: list[str] = []  # what the page itself is made of: scripts, styles, pictures
         self.anchors: set[str] = set()
         self.feed(path.read_text())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         for key, value in attrs:
             if key in ("href", "src") and value:
-                self.links.append(value)
+                (self.links if tag == "a" else self.parts).append(value)
             elif key in ("id", "name") and value:
                 self.anchors.add(value)
 
 
 def dead_links(out: Path) -> list[str]:
-    """The links of the pages under `out` that lead nowhere, or out of the folder by a network."""
-    pages = {path.resolve(): Page(path) for path in out.rglob("*.html")}
+    """The links of the pages under `out` that lead nowhere in it, and parts from a network."""
+    out = out.resolve()
+    pages = {path: Page(path) for path in out.rglob("*.html")}
     dead = []
     for path, page in pages.items():
-        for link in page.links:
+        for link in [*page.links, *page.parts]:
             parts = urlsplit(link)
-            if parts.scheme in ("http", "https", "data", "mailto"):
+            if parts.scheme in ("http", "https", "mailto") and link in page.links:
+                continue  # a reader may go there; nothing else needs it
+            if parts.scheme == "data":
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             known = pages[target].anchors if target in pages else {parts.fragment}
-            if not target.exists() or (parts.fragment and parts.fragment not in known):
-                dead.append(f"{path.relative_to(out.resolve())}: {link}")
+            found = not (parts.scheme or parts.netloc) and target.is_relative_to(out)
+            if not (found and target.exists() and (parts.fragment or "") in {"", *known}):
+                dead.append(f"{path.relative_to(out)}: {link}")
     return dead
 
 
@@ -61,13 +67,15 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "runs/course")
     args = parser.parse_args()
     os.environ["MINIGAN_QUICK"] = str(int(args.quick))
-    words = ["-E", "-a", "-q", "-W", "--keep-going", "-c", str(ROOT / "docs"), str(ROOT)]
+    words = ["-q", "-W", "--keep-going", "-c", str(ROOT / "docs"), str(ROOT)]
+    if (args.out / "objects.inv").exists():  # an earlier build, whose pages would keep links alive
+        shutil.rmtree(args.out)
     with tempfile.TemporaryDirectory() as folder:  # what Jupyter would put into the user's
         os.environ |= {"IPYTHONDIR": folder, "JUPYTER_RUNTIME_DIR": folder}
         settings = Path(folder, "profile_default", "ipython_kernel_config.py")
         settings.parent.mkdir()
         settings.write_text("get_config().Application.log_level = 'ERROR'\n")
-        failed = sphinx([*words, str(args.out)])
+        failed = sphinx([*words, "-d", f"{folder}/doctrees", str(args.out)])
     dead = [] if failed else dead_links(args.out)
     print(*(f"dead link in {line}" for line in dead), sep="\n", end="")
     if failed or dead:

@@ -92,6 +92,13 @@ def plain_text(app: Any, what: str, name: str, obj: Any, options: Any, lines: li
     lines[:] = out
 
 
+def signature(
+    app: Any, what: str, name: str, obj: Any, options: Any, shown: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """A class without a constructor of its own takes nothing."""
+    return ("()" if shown == "(*args, **kwargs)" else shown), returned
+
+
 def escaped(line: str) -> str:
     """A line in which nothing is markup."""
     return re.sub(r"([\\*`|_])", r"\\\1", line)
@@ -143,5 +150,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("source-read", link_to_lines)
     app.connect("html-collect-pages", source_pages)
     app.connect("autodoc-process-docstring", plain_text)
+    app.connect("autodoc-process-signature", signature)
     app.connect("doctree-read", beside)
     return {"parallel_read_safe": True}

@@ -82,7 +82,7 @@ assert report.ok and report.max_error < 1e-14
 # ## Three mistakes
 # The batch's mean for its sum: a factor. A wrong axis, unnoticed with as many rows as channels.
 # Neither is the gradient of a function, since its Hessian is not symmetric. And values kept in the
-# layer: all is right until [another forward pass](<../minigan/gradcheck.py#third = tuple>).
+# layer: all is right until [another forward pass](<../minigan/gradcheck.py#third = _another>).
 
 # %%
 mean, axis = Swish(), Swish()

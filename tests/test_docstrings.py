@@ -7,6 +7,7 @@ import builtins
 import doctest
 import importlib
 import inspect
+import pathlib
 import pkgutil
 import re
 import textwrap
@@ -232,3 +233,16 @@ def test_examples_give_what_they_show():
             failures += [found.name] * bool(result.failed)
     assert not failures, f"doctests fail in {', '.join(failures)}"
     assert examples >= 60
+
+
+def test_the_reference_has_them_all():
+    text = (pathlib.Path(__file__).resolve().parents[1] / "docs/reference.md").read_text()
+    shown = re.findall(r"^\.\. auto\w+:: minigan\.([\w.]+)\n((?:   :.*\n)*)", text, re.MULTILINE)
+    modules = {name.split(".")[-1] for name, options in shown if ":members:\n" in options}
+    named = {name for name, _ in shown} | {"recipes.get", "recipes.with_objective"}
+    left = [n for n in SUBJECTS if n not in named and n.split(".")[0] not in modules]
+    assert not left
+    assert ":members: get, with_objective" in dict(shown)["recipes"]
+    full = {name for name, options in shown if ":inherited-members:" in options}
+    inheriting = (Objective, Optimizer, mg.GAN, mg.SavedGenerator)
+    assert full >= {n for n, cls in CLASSES.items() if issubclass(cls, inheriting)}

@@ -78,7 +78,8 @@ def test_a_backward_that_changes_dy_is_caught():
 
 
 @pytest.mark.cpu("its mistakes are made with NumPy")
-def test_a_stale_cache_is_caught():
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_stale_cache_is_caught(batch):
     class Wrong(Own):
         def compute(self, x, training, rng, keep):
             self.x = x
@@ -87,7 +88,7 @@ def test_a_stale_cache_is_caught():
         def pullback(self, dy, saved, to_input, to_params):
             return super().pullback(dy, self.x, to_input, to_params)
 
-    assert "a cache does not last" in notes(failing(Wrong()))
+    assert "a cache does not last" in notes(failing(Wrong(), batch=batch))
 
 
 @pytest.mark.cpu("its mistakes are made with NumPy")
@@ -148,6 +149,15 @@ def test_a_gradient_of_another_shape_is_caught(axis):
 
     (row,) = failing(Wrong(), (3, 3)).failures
     assert row.quantity == "w" and row.note.endswith("w itself (3,)")
+
+
+def test_a_gradient_that_is_a_number_is_caught():
+    class Wrong(Own):
+        def pullback(self, dy, saved, to_input, to_params):
+            dx, _ = super().pullback(dy, saved, to_input, False)
+            return dx, {"w": 1.0} if to_params else {}
+
+    assert notes(failing(Wrong())).endswith("has shape (), w itself (2,)")
 
 
 def test_a_gradient_of_nothing_is_caught():

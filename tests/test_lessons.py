@@ -69,6 +69,22 @@ def test_a_dead_link_is_found(tmp_path):
             links.line_number(tmp_path / "a.py", text)
 
 
+def test_dead_links_of_the_rendered_course(tmp_path):
+    pytest.importorskip("sphinx", reason='needs pip install -e ".[docs]"')
+    (tmp_path / "else.html").write_text("")
+    out = tmp_path / "course"
+    out.mkdir()
+    (out / "b.html").write_text('<p id="here">')
+    links = ["b.html", "b.html#here", "#top", "https://example.org", "c.html", "b.html#gone",
+             "../else.html", "#bottom"]  # fmt: skip
+    anchors = "".join(f'<a href="{link}"></a>' for link in links)
+    script = '<script src="https://example.org/a.js"></script>'
+    (out / "a.html").write_text(f'<h1 id="top"></h1>{anchors}{script}')
+    dead = [*links[4:], "https://example.org/a.js"]
+    found = module(ROOT / "docs/build.py").dead_links(out)
+    assert found == [f"a.html: {link}" for link in dead]
+
+
 @every_lesson
 @pytest.mark.cpu("runs scripts on the CPU")
 def test_it_runs(path, tmp_path):
