@@ -100,15 +100,15 @@ def update_g(G, D, moments, z, t):
 
 # %% [markdown]
 # [The step](<../minigan/gan.py#def separate_step>): D on real images, D on fakes, G on new latents.
-# Equal operations in equal order round equally, in fused layers and in Adam on one long vector too.
-# Another library for products, number of threads or kernel
-# ([Cook and Toom](<../kernels/cpu/toom.py#def convolve>)) may give other bits. So does a GPU, which
-# rounds $ab + c$ once. Sums then differ by at most $\delta = n \varepsilon \sum |\text{term}|$, and
-# Adam's steps by $\delta$ times their slope at $g = 0$, $\eta \sqrt{1 - \beta_2} / \epsilon$.
+# Equal operations in equal order round equally, in fused layers and in Adam on one long vector too:
+# on one machine the two have the same bits. Both have others with another library for products,
+# number of threads, or kernels ([Cook and Toom](<../kernels/cpu/toom.py#def convolve>)). A GPU
+# rounds $ab + c$ once where both are in one kernel: sums differ by $n \varepsilon \sum |\text{term}|$
+# at most, and Adam's step by that times its slope at 0, $\eta \sqrt{1 - \beta_2} / \epsilon$.
 
 # %%
 digits = mg.datasets.digits()[0].reshape(-1, 14, 2, 14, 2, 1).mean(axis=(2, 4)) / 127.5 - 1
-bound = ETA * np.sqrt(1 - BETA_2) / EPSILON * (196 * BATCH * 2.2e-16 * 100)  # all |terms|: 35
+bound = ETA * np.sqrt(1 - BETA_2) / EPSILON * (196 * BATCH * 2.2e-16 * 100)  # |terms|: below 100
 for dtype, steps in ("float64", 1), ("float32", STEPS):
     gan = mg.GAN(generator.astype(dtype), discriminator.astype(dtype))
     theirs = [*gan.generator.params.values(), *gan.D.params.values()]
