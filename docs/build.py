@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 from sphinx.cmd.build import main as sphinx
 
 ROOT = Path(__file__).resolve().parents[1]
+FIRST = '<meta http-equiv="refresh" content="0; url=pages/docs/index.html">\n'
 
 
 class Page(HTMLParser):
@@ -64,23 +65,27 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="lessons of seconds")
-    parser.add_argument("--out", type=Path, default=ROOT / "runs/course")
+    out = ROOT / "runs/course"
+    parser.add_argument("--out", type=Path, default=out, help="folder of the pages (runs/course)")
     args = parser.parse_args()
     os.environ["MINIGAN_QUICK"] = str(int(args.quick))
-    words = ["-q", "-W", "--keep-going", "-c", str(ROOT / "docs"), str(ROOT)]
-    if (args.out / "objects.inv").exists():  # an earlier build, whose pages would keep links alive
-        shutil.rmtree(args.out)
+    words = ["-W", "--keep-going", "-c", str(ROOT / "docs"), str(ROOT)]
+    pages = args.out / "pages"
+    if (pages / "objects.inv").exists():  # an earlier build, whose pages would keep links alive
+        shutil.rmtree(pages)
     with tempfile.TemporaryDirectory() as folder:  # what Jupyter would put into the user's
         os.environ |= {"IPYTHONDIR": folder, "JUPYTER_RUNTIME_DIR": folder}
         settings = Path(folder, "profile_default", "ipython_kernel_config.py")
         settings.parent.mkdir()
         settings.write_text("get_config().Application.log_level = 'ERROR'\n")
-        failed = sphinx([*words, "-d", f"{folder}/doctrees", str(args.out)])
-    dead = [] if failed else dead_links(args.out)
+        failed = sphinx([*words, "-d", f"{folder}/doctrees", str(pages)])
+    shutil.rmtree(args.out / "jupyter_execute", ignore_errors=True)  # the pages have copies
+    dead = [] if failed else dead_links(pages)
     print(*(f"dead link in {line}" for line in dead), sep="\n", end="")
     if failed or dead:
         return 1
-    print(args.out / "docs/index.html")
+    (args.out / "index.html").write_text(FIRST)
+    print(args.out / "index.html")
     return 0
 
 

@@ -45,7 +45,12 @@ html_theme = "alabaster"
 html_static_path = ["course.css"]
 html_css_files = ["course.css"]
 html_math_renderer = "mathml"
-html_theme_options = {"page_width": "1000px", "sidebar_width": "200px", "font_size": "16px"}
-html_sidebars = {"**": ["navigation.html", "searchbox.html"]}
+html_theme_options = {
+    "page_width": "1000px",
+    "sidebar_width": "200px",
+    "font_size": "16px",
+    "show_relbars": True,
+}
+html_sidebars = {"**": ["about.html", "navigation.html", "searchbox.html"]}
 html_show_sourcelink = False
 html_copy_source = False

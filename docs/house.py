@@ -100,8 +100,14 @@ def signature(
 
 
 def escaped(line: str) -> str:
-    """A line in which nothing is markup."""
-    return re.sub(r"([\\*`|_])", r"\\\1", line)
+    """A line in which nothing is markup but `code`."""
+    parts = re.split(r"(`[^`]+`)", line)
+    return "".join(f"`{part}`" if part[:1] == "`" else bare(part) for part in parts)
+
+
+def bare(text: str) -> str:
+    """Text in which nothing is markup."""
+    return re.sub(r"([\\*`|_])", r"\\\1", text)
 
 
 def beside(app: Any, doctree: nodes.document) -> None:

@@ -103,8 +103,8 @@ def update_g(G, D, moments, z, t):
 # Equal operations in equal order round equally, in fused layers and in Adam on one long vector too:
 # on one machine the two have the same bits. Both have others with another library for products,
 # number of threads, or kernels ([Cook and Toom](<../kernels/cpu/toom.py#def convolve>)). A GPU
-# rounds $ab + c$ once where both are in one kernel: sums differ by $n \varepsilon \sum |\text{term}|$
-# at most, and Adam's step by that times its slope at 0, $\eta \sqrt{1 - \beta_2} / \epsilon$.
+# rounds $ab + c$ once where both are in one kernel: sums differ by at most
+# $n \varepsilon \sum |\text{term}|$, Adam's by that times $\eta \sqrt{1 - \beta_2} / \epsilon$.
 
 # %%
 digits = mg.datasets.digits()[0].reshape(-1, 14, 2, 14, 2, 1).mean(axis=(2, 4)) / 127.5 - 1

@@ -33,15 +33,20 @@ def start(name: str) -> tuple[bool, Callable[[str, Any], Any]]:
     show("x.png", picture) saves a picture in the lesson's folder, and displays it in a notebook.
     A picture is a matplotlib figure or what mg.image_grid gives; for "x.gif" a list of either.
     """
-    parser = argparse.ArgumentParser(description="A lesson of the course; README.md says more.")
+    parser = argparse.ArgumentParser(description=f"Lesson {name}: README.md lists all.")
     parser.add_argument("--quick", action="store_true", help="a rehearsal of seconds")
     parser.add_argument("--backend", choices=["numpy", "cupy", "auto"], help="where arrays live")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"default: runs/lessons/{name}")
     args = parser.parse_args([] if IN_NOTEBOOK else None)
     if args.backend:
-        mg.use(args.backend)
+        try:
+            mg.use(args.backend)
+        except RuntimeError as error:
+            raise SystemExit(str(error)) from None
     out = args.out or Path("runs/lessons", name)
     quick = args.quick or os.environ.get("MINIGAN_QUICK") == "1"
+    if quick:
+        print("A rehearsal (quick): what training gives is not worth reading.")
     return quick, partial(_show, out)
 
 

@@ -517,7 +517,7 @@ def test_a_sigmoid_inside_a_last_sequential_is_left_out_of_the_logits():
 
 def test_nested_models_are_described_without_shapes_of_their_own():
     model = mg.Sequential([mg.Sequential([mg.Dense(4)]), mg.Dense(1)], input_shape=(3,))
-    again = mg.layers.base.from_config(mg.layers.base.to_config(model))
+    again = from_config(to_config(model))
     assert again.input_shape == (3,)
     assert again.count_params() == model.count_params()
 
