@@ -24,7 +24,7 @@ G, D = mg.models.clear_digits(sizes=SIZES, seed=0)
 # It picks a row of a table $E$ that is trained like any weight. With $o(y)$, zeros and a one in
 # place $y$, this is a product, and its gradient is one too: rows of $de$ under one label add up.
 #
-# $$ e = E_y = o(y)\, E, \qquad dE = o(y)^\top de, \qquad dE_k = \sum_{n:\, y_n = k} de_n . $$
+# $$ e = E_y = o(y) E, \quad dE = o(y)^\top de, \quad dE_k = \sum_{n:\, y_n = k} de_n . $$
 #
 # In the library: [forward](<../minigan/layers/embedding.py#["embeddings"][x], Cache>),
 # [backward](<../minigan/layers/embedding.py#one_hot.T.astype(dy.dtype), rows>).
