@@ -19,9 +19,9 @@ def halvings(name: str, size: int) -> int:
     side = size
     while side % 2 == 0 and side > 6:
         side //= 2
-    if not 4 <= side <= 8 or side == size:
+    if not 4 <= side <= 7 or side == size:
         raise ValueError(
-            f"{name}: size={size} cannot be halved to a map of 4 to 8 pixels a side; 28, 32, 48, "
+            f"{name}: size={size} cannot be halved to a map of 4 to 7 pixels a side; 28, 32, 48, "
             "64, 80, 96 and 128 can"
         )
     return (size // side).bit_length() - 1
