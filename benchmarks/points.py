@@ -22,7 +22,7 @@ import runs
 
 import minigan as mg
 from minigan.random import Key
-from minigan.run import files
+from minigan.run import files, imaging
 from minigan.run.mixtures import Mixture, grid, ring
 
 MIXTURES = {"ring": ring(), "grid": grid()}
@@ -94,7 +94,7 @@ def perceptron(inputs: int, outputs: int, name: str, seed: int) -> mg.Sequential
 def picture(results: runs.Results, out: Path) -> Any:
     """The points of each method's first seed, blue, over those of the mixtures, orange."""
     methods = [m for m in METHODS if any(f"{name}-{m}" in results for name in MIXTURES)]
-    figure, axes = runs.figure(max(len(methods), 1), len(MIXTURES), side=2.4)
+    figure, axes = imaging.panels(max(len(methods), 1), len(MIXTURES), size=(2.4, 2.4))
     for row, (name, mixture) in zip(axes, MIXTURES.items(), strict=True):
         for axis, method in zip(row, methods, strict=False):
             axis.set_title(f"{name}: {method}", fontsize=9)
@@ -137,11 +137,6 @@ def score(mixture: Mixture, gan: mg.GAN, run: Path) -> dict[str, Any]:
     return {"modes": modes, "good": round(100 * share, 2)}
 
 
-def lasts(epochs: int, rows: runs.Rows) -> bool:
-    """Whether a run has that many epochs."""
-    return len(rows) >= epochs
-
-
 def main() -> None:
     args = runs.parsed(runs.arguments(__doc__, "runs/points", METHODS))
     count = 10 * BATCH if args.quick else POINTS
@@ -153,7 +148,7 @@ def main() -> None:
             [f"{name}-{method}" for method in METHODS],
             make,
             partial(mixture.points, count),
-            partial(lasts, epochs),
+            partial(runs.lasts, epochs),
             partial(score, mixture),
         )
     runs.write_report(args.out, report(results), results, picture(results, args.out))

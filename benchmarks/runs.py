@@ -18,7 +18,7 @@ import minigan as mg
 from minigan import gpu
 from minigan.kernels.cpu import threads
 from minigan.layers.configuration import to_config
-from minigan.run import files, folder
+from minigan.run import files, folder, imaging
 from minigan.run.features import ClassifierFeatures
 from minigan.run.train import TrainingStopped
 
@@ -151,6 +151,11 @@ def measured(seeds: dict[int, Rows]) -> list[Rows]:
     return [rows for rows in kept if rows]
 
 
+def lasts(epochs: int, rows: Rows) -> bool:
+    """Whether a run has that many epochs."""
+    return len(rows) >= epochs
+
+
 def alike(seeds: dict[int, Rows]) -> list[dict[str, Any]]:
     """A row a seed: that of the last epoch that all of them have."""
     found = measured(seeds)
@@ -206,19 +211,9 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def figure(columns: int, rows: int = 1, side: float = 4.0) -> tuple[Any, Any]:
-    """A figure of panels, `side` inches each, and its axes: an array (rows, columns)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    made = Figure(figsize=(side * columns, side * rows), layout="constrained")
-    FigureCanvasAgg(made)
-    return made, made.subplots(rows, columns, squeeze=False)
-
-
 def curves(results: Results, panels: dict[str, str], log: tuple[str, ...]) -> Any:
     """Figures against minutes of training, a line a seed. panels: key of the figure -> its name."""
-    made, (axes,) = figure(len(panels), side=4.5)
+    made, (axes,) = imaging.panels(len(panels), size=(4.5, 4.5))
     for number, (method, seeds) in enumerate(results.items()):
         for first, rows in enumerate(measured(seeds)):
             for axis, key in zip(axes, panels, strict=True):

@@ -13,6 +13,7 @@ goes on where the first was stopped.
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def main() -> None:
         return {"images": gan.step_count * gan.batch_size, **stacked_modes(images, judge)}
 
     results = runs.trained(
-        args, METHODS, make, lambda _: data, lambda r: len(r) >= args.epochs, score
+        args, METHODS, make, lambda _: data, partial(runs.lasts, args.epochs), score
     )
     real = stacked_modes(stacked_digits(samples, seed=1)[0], judge)
     panels = {"modes": "modes of 1,000", "kl": "KL, nats"}

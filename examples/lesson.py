@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 import minigan as mg
-from minigan.run import animation, files
+from minigan.run import animation, files, imaging
 
 IN_NOTEBOOK = "ipykernel" in sys.modules
 
@@ -55,7 +55,7 @@ def _show(out: Path, name: str, picture: Any) -> Any:
         frames = animation.durations(len(picture), fps=8, hold=1)
         data = animation.gif(map(pixels, picture), frames)
     else:
-        data = _png(pixels(picture))
+        data = imaging.png(pixels(picture))
     out.mkdir(parents=True, exist_ok=True)
     files.write_bytes(out / name, data)
     if not IN_NOTEBOOK:
@@ -74,17 +74,7 @@ def pixels(picture: Any) -> np.ndarray:
     return np.asarray(Image.open(file).convert("RGB"))
 
 
-def _png(array: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, format="png")
-    return file.getvalue()
-
-
 def figure(columns: int = 1, rows: int = 1, side: float = 4.0) -> tuple[Any, list[Any]]:
     """A matplotlib figure of panels, `side` inches each, and its axes in a list, row by row."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    made = Figure(figsize=(side * columns, side * rows), layout="constrained")
-    FigureCanvasAgg(made)
-    return made, list(made.subplots(rows, columns, squeeze=False).flat)
+    made, axes = imaging.panels(columns, rows, size=(side, side))
+    return made, list(axes.flat)

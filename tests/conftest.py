@@ -91,6 +91,13 @@ def rig(request: pytest.FixtureRequest) -> Any:
     return found or pytest.skip("it looks into the emulated device: --device emulated")
 
 
+@pytest.fixture
+def launcher(request: pytest.FixtureRequest) -> list[str]:
+    """What stands before the path of a script, so that its CuPy finds the device."""
+    emulated = request.config.getoption("--device") == "emulated"
+    return [os.path.join(os.path.dirname(__file__), "emugpu", "run.py")] if emulated else []
+
+
 @pytest.fixture(autouse=True)
 def _on_the_device(request: pytest.FixtureRequest) -> Iterator[None]:
     """Carry the test's public calls to the device, unless it uses the device itself."""

@@ -14,16 +14,17 @@ import numpy as np
 import pytest
 
 import minigan as mg
+from minigan.run import imaging
 from minigan.run.mixtures import ring as ring_of_8
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks"
 
 
-def call(name, *words, cwd, rig=()):
+def call(name, *words, cwd, launcher=()):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
-        [sys.executable, *rig, str(FOLDER / f"{name}.py"), *words],
+        [sys.executable, *launcher, str(FOLDER / f"{name}.py"), *words],
         cwd=cwd, capture_output=True, text=True, timeout=600, env=env,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -175,7 +176,7 @@ def test_a_run_that_diverges_is_reported(tmp_path, runs):
     assert "stopped at step" in rows[-1]["stopped"] and train() == rows
     results = {"x": {0: rows}}
     assert runs.measured(results["x"]) == ([rows[:-1]] if rows[1:] else [])
-    runs.write_report(tmp_path, "table", results, runs.figure(1)[0])
+    runs.write_report(tmp_path, "table", results, imaging.panels(1)[0])
     assert "- `x`, seed 0: stopped at step" in (tmp_path / "report.md").read_text()
 
 
@@ -208,10 +209,8 @@ def test_penalties_cost_no_more_than_they_should(tmp_path):
 
 
 @pytest.mark.gpu
-def test_penalties_are_timed_on_the_gpu(tmp_path, request):
-    emulated = request.config.getoption("--device") == "emulated"
-    rig = [str(ROOT / "tests/emugpu/run.py")] if emulated else []
+def test_penalties_are_timed_on_the_gpu(tmp_path, launcher):
     words = ["mlp_digits", "--quick", "--backend", "cupy"]
-    row = call("penalties", *words, cwd=tmp_path, rig=rig).splitlines()[-1]
+    row = call("penalties", *words, cwd=tmp_path, launcher=launcher).splitlines()[-1]
     # what the ratios are is not asked: time is not modelled, and a step has few images here
     assert row.startswith("mlp_digits") and ratios(row)[0] == 1 and min(ratios(row)) > 0

@@ -26,8 +26,8 @@ def module(path):
 links = module(ROOT / "docs/links.py")
 
 
-def run(path, *words, cwd, rig=()):
-    command = [sys.executable, *rig, str(path), *words, "--out", "pictures"]
+def run(path, *words, cwd, launcher=()):
+    command = [sys.executable, *launcher, str(path), *words, "--out", "pictures"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, env=env)
     assert done.returncode == 0, done.stderr
@@ -96,8 +96,6 @@ def test_it_runs(path, tmp_path):
 
 @every_lesson
 @pytest.mark.gpu
-def test_it_runs_on_the_gpu(path, tmp_path, request):
-    emulated = request.config.getoption("--device") == "emulated"
-    rig = [str(ROOT / "tests/emugpu/run.py")] if emulated else []
-    run(path, "--quick", "--backend", "cupy", cwd=tmp_path, rig=rig)
+def test_it_runs_on_the_gpu(path, tmp_path, launcher):
+    run(path, "--quick", "--backend", "cupy", cwd=tmp_path, launcher=launcher)
     assert any((tmp_path / "pictures").iterdir())

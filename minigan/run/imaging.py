@@ -101,18 +101,28 @@ def refuse_huge(pixels: int, what: str, remedy: str = "draw fewer images") -> No
         )
 
 
-def save_curves(path: str | os.PathLike, history: Sequence[dict[str, Any]]) -> None:
-    """Draw the losses, and D(x) with D(G(z)), against the epoch as a PNG, atomically.
+def panels(
+    columns: int, rows: int = 1, *, size: tuple[float, float] = (4.0, 4.0)
+) -> tuple[Any, Any]:
+    """A matplotlib figure of panels, and their axes: an array (rows, columns).
 
-    D's answers are probabilities or any numbers, by the objective; the axis follows them.
+    size: width and height of a panel, in inches.
     """
     # The object interface: pyplot would keep every figure alive and choose a window system.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    losses, scores = figure.subplots(1, 2)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def save_curves(path: str | os.PathLike, history: Sequence[dict[str, Any]]) -> None:
+    """Draw the losses, and D(x) with D(G(z)), against the epoch as a PNG, atomically.
+
+    D's answers are probabilities or any numbers, by the objective; the axis follows them.
+    """
+    figure, ((losses, scores),) = panels(2, size=(4.5, 3.6))
     epochs = [row["epoch"] for row in history]
     marker = "o" if len(epochs) == 1 else None  # one epoch makes no line
     lines = [
